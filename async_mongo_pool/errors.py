@@ -1,0 +1,97 @@
+"""The errors of the pools: a small tree under ``pymongo.errors.PyMongoError``.
+
+Code that already catches the driver's errors catches these too. Each class owns its sentences: callers hand
+over facts, and the text that names the option, the value and the cure is written here.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pymongo.errors import ConfigurationError, InvalidOperation, PyMongoError, ServerSelectionTimeoutError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+__all__ = [
+    "PoolClosingError",
+    "PoolConfigurationConflict",
+    "PoolConfigurationError",
+    "PoolError",
+    "PoolLoopError",
+    "PoolNotInitializedError",
+    "PoolStartTimeoutError",
+]
+
+
+class PoolError(PyMongoError):
+    """The base of every error that the pools raise themselves."""
+
+
+class PoolConfigurationError(PoolError, ConfigurationError):
+    """An option, a value or a connection string that cannot be used. Nothing was opened or changed."""
+
+
+class PoolConfigurationConflict(PoolConfigurationError):
+    """``scope`` was entered with a configuration that differs from the open pool's."""
+
+    @classmethod
+    def between(cls, pool: str, differing: Iterable[str]) -> PoolConfigurationConflict:
+        """Name the options (never their values) in which the two configurations differ."""
+        return cls(
+            f"{pool} is open with another configuration; these differ: {', '.join(differing)}. "
+            f'Use the same options, or give this scope a pool of its own: {pool}.named("...") or a subclass.'
+        )
+
+
+class PoolNotInitializedError(PoolError, InvalidOperation):
+    """The pool was asked for something that needs an open client, and there is none."""
+
+    @classmethod
+    def of(cls, pool: str, call: str) -> PoolNotInitializedError:
+        """Say which pool is not open and which call opens it (``call`` is ``await ...initialize`` or without)."""
+        return cls(f"{pool} is not initialized: call `{call}` first.")
+
+
+class PoolClosingError(PoolError, InvalidOperation):
+    """New work was refused because the pool is closing."""
+
+    @classmethod
+    def of(cls, pool: str) -> PoolClosingError:
+        """Say which pool is closing."""
+        return cls(f"{pool} is closing and takes no new work; initialize it again after close() has returned.")
+
+
+class PoolLoopError(PoolError, RuntimeError):
+    """The pool was used where its event loop is not: see the text for both loops and the cure."""
+
+    @classmethod
+    def elsewhere(cls, pool: str, owner: str, caller: str) -> PoolLoopError:
+        """The pool's client is bound to a loop that is alive in another thread."""
+        return cls(
+            f"{pool} (AsyncMongoClient) belongs to {owner}, which is still running; it cannot be used from "
+            f'{caller}. Give each event loop a pool of its own ({pool}.named("...") or a subclass), close the '
+            'pool before the other loop takes over, or use backend="motor", which serves every loop.'
+        )
+
+    @classmethod
+    def no_loop(cls, pool: str) -> PoolLoopError:
+        """An operation was started outside any running event loop."""
+        return cls(f"{pool}: no event loop is running in this thread; call this from a coroutine.")
+
+    @classmethod
+    def would_block(cls, pool: str) -> PoolLoopError:
+        """A blocking call was made inside a running event loop."""
+        return cls(f"{pool}.close_sync() would block the running event loop: use `await {pool}.close()` here.")
+
+
+class PoolStartTimeoutError(PoolError, ServerSelectionTimeoutError):
+    """``initialize`` did not finish within its ``timeout``."""
+
+    @classmethod
+    def after(cls, pool: str, seconds: float, stage: str) -> PoolStartTimeoutError:
+        """Say how long was waited and for what."""
+        return cls(
+            f"{pool}.initialize gave up after {seconds:.1f} s while {stage}. "
+            "Raise `timeout` (seconds; default: serverSelectionTimeoutMS) if the server is only slow."
+        )
