@@ -31,6 +31,32 @@ class PoolError(PyMongoError):
 class PoolConfigurationError(PoolError, ConfigurationError):
     """An option, a value or a connection string that cannot be used. Nothing was opened or changed."""
 
+    @classmethod
+    def bad_value(cls, name: str, value: str, source: str, allowed: str) -> PoolConfigurationError:
+        """Name the option, its value (already masked and shortened), where it came from and what is allowed."""
+        return cls(f"{name}={value} ({source}) cannot be used; allowed: {allowed}.")
+
+    @classmethod
+    def unknown_option(cls, name: str, source: str, nearest: Iterable[str] = ()) -> PoolConfigurationError:
+        """Name an option that nobody knows and the real names that look like it."""
+        names = " or ".join(nearest)
+        return cls(f"Unknown option {name} ({source})." + (f" Did you mean {names}?" if names else ""))
+
+    @classmethod
+    def answered(cls, name: str, source: str, answer: str) -> PoolConfigurationError:
+        """Say what to write instead of an option of older guides or of other libraries."""
+        return cls(f"{name} ({source}) is not an option here: {answer}.")
+
+    @classmethod
+    def bad_connection_string(cls, reason: str) -> PoolConfigurationError:
+        """Say what is wrong with a connection string; ``reason`` must quote no part of it."""
+        return cls(f"The connection string cannot be used: {reason}.")
+
+    @classmethod
+    def contradiction(cls, reason: str) -> PoolConfigurationError:
+        """Say which options exclude each other, and where each was set."""
+        return cls(f"These options contradict each other: {reason}.")
+
 
 class PoolConfigurationConflict(PoolConfigurationError):
     """``scope`` was entered with a configuration that differs from the open pool's."""

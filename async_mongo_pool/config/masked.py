@@ -1,0 +1,60 @@
+"""Option mappings that show no secret."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, NoReturn
+
+from async_mongo_pool.config.options import is_secret, key_of, masked_value
+from async_mongo_pool.config.redaction import Secret
+from async_mongo_pool.config.vocabulary import HOLDS_SECRETS
+
+__all__ = ["MaskedOptions", "wrapped_options", "wrapped_password", "wrapped_value"]
+
+
+class MaskedOptions(Mapping[str, Any]):
+    """A read-only mapping of options, shown and logged without secrets; it does not pickle."""
+
+    __slots__ = ("_values",)
+
+    def __init__(self, values: Mapping[str, Any]) -> None:
+        self._values = Secret(dict(values))
+
+    def __getitem__(self, name: str) -> Any:
+        return self._values.reveal()[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values.reveal())
+
+    def __len__(self) -> int:
+        return len(self._values.reveal())
+
+    def __repr__(self) -> str:
+        return repr({name: masked_value(key_of(str(name)), value) for name, value in self.items()})
+
+    def __copy__(self) -> MaskedOptions:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> MaskedOptions:
+        return self
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("Options may hold secrets and cannot be pickled; pickle the PoolConfig.")
+
+
+def wrapped_value(name: str, value: Any) -> Any:
+    """Return ``value``, wrapped in a ``Secret`` if its option holds one."""
+    if value is None or isinstance(value, Secret):
+        return value
+    key = key_of(name)
+    return Secret(value) if is_secret(key) or key in HOLDS_SECRETS else value
+
+
+def wrapped_password(value: Any) -> Secret[str] | None:
+    """Return a password argument wrapped, whatever it is."""
+    return value if value is None or isinstance(value, Secret) else Secret(value)
+
+
+def wrapped_options(options: Mapping[str, Any]) -> MaskedOptions:
+    """Return a copy of ``options`` whose secrets are wrapped."""
+    return MaskedOptions({name: wrapped_value(str(name), value) for name, value in options.items()})
