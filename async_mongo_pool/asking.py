@@ -1,0 +1,103 @@
+"""What a caller of ``initialize`` or ``scope`` asks for, and what makes two of them equal."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
+
+from .config import resolve
+from .errors import PoolConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable, Mapping
+
+    from .config import ClientSettings, PoolConfig
+
+__all__ = ["Asking", "Request"]
+
+
+class Request(NamedTuple):
+    """What a caller asked for, as it was given. It may hold secrets: its ``repr`` shows none."""
+
+    connection: str | PoolConfig | Callable[[], Any] | None
+    backend: str | None
+    preset: str | None
+    options: Mapping[str, Any]
+
+    def __repr__(self) -> str:
+        return f"<Request of {type(self.connection).__name__} with {len(self.options)} options>"
+
+    def is_empty(self) -> bool:
+        """Whether nothing was given at all."""
+        return self == (None, None, None, {})
+
+    def settings(self) -> ClientSettings:
+        """Resolve the configuration; the connection must be known by now, and not a callable any more."""
+        return resolve(cast("str | PoolConfig | None", self.connection), self.options, preset=self.preset)
+
+    def completed_by(self, remembered: Request) -> Request:
+        """Take from an earlier request what this one, which names no connection, leaves out."""
+        given = {_folded(name) for name in self.options}
+        kept = {name: value for name, value in remembered.options.items() if _folded(name) not in given}
+        return Request(
+            remembered.connection,
+            self.backend or remembered.backend,
+            self.preset or remembered.preset,
+            {**kept, **self.options},
+        )
+
+
+class Asking:
+    """A request made complete: which backend, which settings, and what makes two of them equal."""
+
+    def __init__(self, request: Request, backend: str) -> None:
+        self.request = request
+        self.backend = backend
+        self.settings: ClientSettings | None = None
+        # What a callable will return is not known before it is called.
+        self.key: Hashable = _CallableKey(backend, request)
+        if not callable(request.connection):
+            self.found(request.settings())
+
+    def found(self, settings: ClientSettings) -> None:
+        """Take the settings that are known now: at once, or when a callable has answered."""
+        self.settings = settings
+        self.key = (self.backend, settings.key)
+
+    def seconds(self, timeout: Any) -> float:
+        """The bound of ``initialize``: what the caller gave, else the server selection timeout.
+
+        Raises:
+            PoolConfigurationError: It is not a positive number.
+        """
+        if timeout is None:
+            milliseconds = self.settings.value("serverSelectionTimeoutMS") if self.settings else None
+            return (milliseconds or 5000) / 1000
+        is_number = isinstance(timeout, (int, float)) and not isinstance(timeout, bool)
+        if not (is_number and 0 < timeout < float("inf")):
+            raise PoolConfigurationError.bad_value(
+                "timeout", repr(timeout), "argument", "seconds above 0, or None"
+            )
+        return float(timeout)
+
+
+class _CallableKey:
+    """Makes requests equal that name the same callable object and equal options, which need not be hashable."""
+
+    def __init__(self, backend: str, request: Request) -> None:
+        self._backend = backend
+        self._request = request
+
+    def __eq__(self, other: object) -> bool:
+        return (
+            isinstance(other, _CallableKey)
+            and self._request.connection is other._request.connection
+            and (self._backend, self._request.preset) == (other._backend, other._request.preset)
+            and self._request.options == other._request.options
+        )
+
+    def __hash__(self) -> int:
+        return hash((self._backend, id(self._request.connection)))
+
+
+def _folded(name: str) -> str:
+    return name.replace("_", "").lower()

@@ -1,0 +1,173 @@
+"""How the asynchronous pool opens a client: one attempt at a time, over all event loops and threads."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import time
+from contextlib import asynccontextmanager, suppress
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, cast
+
+from .daemon import in_daemon_thread, wait_in_loop
+from .diagnosis import explain_failure
+from .errors import PoolStartTimeoutError
+from .lifecycle import JOIN_GRACE, Lead, Reuse
+from .pool_base import logger
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Coroutine
+
+    from .asking import Asking, Request
+    from .backends.handle import AsyncClientHandle
+    from .config import ClientSettings
+    from .pool_base import PoolBase
+
+__all__ = ["open_handle"]
+
+_MODULES = {"motor": "motor", "pymongo": "pymongo_async"}
+
+
+async def open_handle(
+    pool: type[PoolBase],
+    request: Request,
+    timeout: float | None,
+    *,
+    warm_up: bool,
+    ticket: object | None = None,
+) -> AsyncClientHandle:
+    """Open the pool's client, or share what is open or being opened.
+
+    Args:
+        pool: The pool class.
+        request: What was asked for.
+        timeout: Seconds for everything; None for the server selection timeout.
+        warm_up: Wait until minPoolSize connections are open.
+        ticket: A scope's, which never replaces; None for ``initialize``.
+
+    Raises:
+        PyMongoError: As ``initialize`` documents.
+    """
+    lifecycle = pool._lifecycle
+    asking = lifecycle.ask(request)
+    arrival = lifecycle.arrival()
+    seconds = asking.seconds(timeout)
+    deadline = time.monotonic() + seconds
+    if ticket is not None and asking.settings is None:
+        # A scope has to know what a callable means, to tell whether it shares what is open.
+        asking.found(await _called(lifecycle.name, asking, deadline))
+    here = asyncio.get_running_loop()
+    lock = lifecycle.locks.of(here)
+    await _within(deadline, lock.acquire(), lifecycle.name, seconds)
+    try:
+        while True:
+            step = lifecycle.claim(asking, arrival, deadline, here, ticket)
+            if isinstance(step, Reuse):
+                return cast("AsyncClientHandle", step.handle)
+            if isinstance(step, Lead):
+                handle, replaced = await _lead(pool, asking, step, deadline, warm_up=warm_up)
+                break
+            await _within(deadline, wait_in_loop(step.attempt.done), lifecycle.name, seconds)
+    finally:
+        lock.release()
+    if replaced is not None:
+        await _tell_user(handle, replaced)
+    return handle
+
+
+async def _within(deadline: float, waiting: Coroutine[Any, Any, Any], name: str, seconds: float) -> None:
+    """Wait for another caller's attempt, which may report how it ended a little after its own deadline."""
+    try:
+        async with asyncio.timeout(max(deadline - time.monotonic(), 0) + JOIN_GRACE):
+            await waiting
+    except TimeoutError:
+        raise PoolStartTimeoutError.after(name, seconds, "waiting for another initialize") from None
+
+
+async def _lead(
+    pool: type[PoolBase], asking: Asking, step: Lead, deadline: float, *, warm_up: bool
+) -> tuple[AsyncClientHandle, AsyncClientHandle | None]:
+    lifecycle = pool._lifecycle
+    failure: Exception | None = None
+    try:
+        if step.dead is not None:
+            pool._finish_dead(step.dead)
+        settings = asking.settings
+        if settings is None:
+            settings = await _called(lifecycle.name, asking, deadline)
+            alike = lifecycle.opened_alike(asking, settings)
+            if alike is not None:
+                return cast("AsyncClientHandle", alike), None
+            asking.found(settings)
+        handle = _create(pool, asking.backend, settings)
+        async with _closed_if_it_fails(handle):
+            await handle.start(max(deadline - time.monotonic(), 0.001), warm_up=warm_up)
+            replaced = lifecycle.publish(step.attempt, asking, handle)
+        pool._opened(handle, replaced)
+    except Exception as error:
+        failure = explain_failure(lifecycle.name, error, asking.settings)
+    else:
+        return handle, cast("AsyncClientHandle | None", replaced)
+    finally:
+        lifecycle.settle(step.attempt, failure)
+    try:
+        raise failure from None
+    finally:
+        # The failure's traceback refers to this frame: only the garbage collector would free the two.
+        del failure
+
+
+def _create(pool: type[PoolBase], backend: str, settings: ClientSettings) -> AsyncClientHandle:
+    # Imported when first used, so that nobody pays for a driver that is not asked for.
+    module = import_module(f".backends.{_MODULES[backend]}", __package__)
+    handle: AsyncClientHandle = module.create(pool._lifecycle.name, settings)
+    handle.when_finished = pool._closed
+    return handle
+
+
+@asynccontextmanager
+async def _closed_if_it_fails(handle: AsyncClientHandle) -> AsyncIterator[None]:
+    try:
+        yield
+    except BaseException as error:
+        closing = handle.finish(drain=0, timeout=1)
+        if isinstance(error, Exception):
+            # A failed start leaves nothing behind when it returns; a cancelled one may not wait.
+            with suppress(Exception):
+                await wait_in_loop(closing, 1)
+        raise
+
+
+async def _called(name: str, asking: Asking, deadline: float) -> ClientSettings:
+    """Ask the user's callable for the connection; a synchronous one may block, so it gets a thread."""
+    call: Any = asking.request.connection
+    seconds = max(deadline - time.monotonic(), 0.001)
+    try:
+        async with asyncio.timeout(seconds) as bound:
+            if inspect.iscoroutinefunction(call):
+                answer = await call()
+            else:
+                answer = await wait_in_loop(in_daemon_thread(f"{name}-connection", call))
+                if inspect.isawaitable(answer):
+                    answer = await answer
+    except TimeoutError:
+        if not bound.expired():
+            # The callable's own.
+            raise
+        raise PoolStartTimeoutError.after(name, seconds, "waiting for the connection callable") from None
+    answered = asking.request._replace(connection=answer)
+    # It may hold a password, which a traceback with local variables would show.
+    del answer
+    return answered.settings()
+
+
+async def _tell_user(handle: AsyncClientHandle, replaced: AsyncClientHandle) -> None:
+    callback = handle.settings.pool_options.on_replace
+    if callback is None:
+        return
+    try:
+        outcome = callback(replaced.client, handle.client)
+        if inspect.isawaitable(outcome):
+            await outcome
+    except Exception:
+        logger.exception("%s: on_replace failed; the pool goes on with its new client", handle.pool)

@@ -1,0 +1,217 @@
+"""One client of ours and what the pool knows of it: the seam between the pools and the drivers.
+
+A handle is made by ``create`` of its backend module, started once, and finished once. What ends a client runs
+off to the side (a daemon thread, or a task of the client's own loop) and reports through a future that any
+thread or loop can wait for, so that cancelling a waiter never leaves a client half closed.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pymongo.driver_info import DriverInfo
+from pymongo.errors import OperationFailure, PyMongoError
+
+from async_mongo_pool._version import __version__
+from async_mongo_pool.errors import PoolStartTimeoutError
+from async_mongo_pool.events import ConnectionEvents
+
+from . import driver_state
+
+if TYPE_CHECKING:
+    from asyncio import AbstractEventLoop
+    from collections.abc import Callable, Iterator
+    from concurrent.futures import Future
+
+    from async_mongo_pool.config import ClientSettings
+
+__all__ = ["GRACE", "OUR_DRIVER", "POLL_INTERVAL", "AsyncClientHandle", "ClientHandle", "CloseReport"]
+
+logger = logging.getLogger("async_mongo_pool")
+
+OUR_DRIVER = DriverInfo("async_mongo_pool", __version__)
+
+GRACE = 0.25
+"""Seconds that a driver call may overrun its own deadline before we stop waiting for it."""
+
+POLL_INTERVAL = 0.02
+"""Seconds between two looks at a condition that no event announces."""
+
+
+@dataclass(frozen=True, slots=True)
+class CloseReport:
+    """How the closing of one client went.
+
+    Attributes:
+        drained: No operation was in progress when the client was closed.
+        abandoned: The operations that were, and were given up.
+        seconds: How long it took.
+    """
+
+    drained: bool
+    abandoned: int
+    seconds: float
+
+
+class ClientHandle:
+    """What every backend's handle shares; no I/O."""
+
+    backend: str
+    loop: AbstractEventLoop | None = None
+    """The event loop that the client is bound to; None for clients that serve every loop and thread."""
+
+    def __init__(self, pool: str, settings: ClientSettings) -> None:
+        self.pool = pool
+        self.settings = settings
+        self.events = ConnectionEvents()
+        self.server_version: str | None = None
+        self._version_refused = False
+        # Re-entrant, because a signal handler may close the pool while this thread does.
+        self._finish_lock = threading.RLock()
+        self._finished: Future[CloseReport] | None = None
+        self.when_finished: Callable[[ClientHandle, Future[CloseReport]], None] | None = None
+        self._hurry = threading.Event()
+
+    client: Any
+    """The driver's client, as handed out."""
+
+    @property
+    def driver_client(self) -> Any:
+        """The PyMongo client underneath: Motor's delegate, or the client itself."""
+        return self.client
+
+    def listeners(self) -> list[Any]:
+        """Ours first, then the user's own."""
+        return [self.events, *self.settings.event_listeners]
+
+    def is_closed(self) -> bool:
+        """Whether the client was closed, by us or by anybody who holds it."""
+        return driver_state.is_closed(self.driver_client)
+
+    def in_use(self) -> int:
+        """The connections that are checked out, by the driver's own count where it tells."""
+        counts = driver_state.checked_out(self.driver_client)
+        return self.events.used() if counts is None else sum(counts)
+
+    def in_progress(self) -> int:
+        """The operations that run or wait in this client."""
+        return self.in_use()
+
+    def saturated(self) -> bool:
+        """Whether some server has every connection in use."""
+        limit = self.settings.value("maxPoolSize")
+        counts = driver_state.checked_out(self.driver_client) or [self.events.used()]
+        return bool(limit) and max(counts) >= limit
+
+    def busy_for(self) -> float | None:
+        """Whether work is in progress, and how long to wait before the next look.
+
+        Returns:
+            Seconds, more of them for a transaction between two operations, which only the garbage collector
+            knows of; None when nothing is in progress.
+        """
+        if self.in_progress():
+            return POLL_INTERVAL
+        return POLL_INTERVAL * 10 if self._looks(driver_state.has_open_transaction) else None
+
+    def at_rest(self) -> bool:
+        """Whether nobody seems to use this client any more (costs milliseconds: for retired clients)."""
+        return not self.in_progress() and not self._looks(driver_state.has_unfinished_handle)
+
+    def _looks(self, question: Callable[[Any], bool]) -> bool:
+        """Ask the garbage collector; objects that are half made or half gone may make it fail."""
+        try:
+            return question(self.driver_client)
+        except Exception:
+            logger.debug("%s: looking for open sessions and cursors failed", self.pool, exc_info=True)
+            return False
+
+    def warmed_up(self) -> bool:
+        """Whether minPoolSize connections are open on the server that has most."""
+        return self.events.ready() >= (self.settings.value("minPoolSize") or 0)
+
+    def judged_by_heartbeats(self) -> bool:
+        """Whether a ping would only wait for a connection, while the heartbeats tell of a server; no I/O."""
+        return self.saturated() and bool(self.data_bearing_servers())
+
+    def data_bearing_servers(self) -> int:
+        """How many servers can be read, by the last heartbeats; no I/O."""
+        description = getattr(self.driver_client, "topology_description", None)
+        return len(description.readable_servers) if description is not None else 0
+
+    def start_timed_out(self, seconds: float) -> PoolStartTimeoutError:
+        """The error for a start that took too long, with what the heartbeats met meanwhile."""
+        description = getattr(self.driver_client, "topology_description", None)
+        servers = description.server_descriptions().values() if description is not None else ()
+        met = "; ".join(str(server.error) for server in servers if server.error)
+        stage = "waiting for the driver to connect" + (f" ({met})" if met else "")
+        return PoolStartTimeoutError.after(self.pool, seconds, stage)
+
+    def asks_version(self) -> bool:
+        """Whether the server's version is still worth asking for."""
+        return self.server_version is None and not self._version_refused
+
+    @contextmanager
+    def version_errors(self) -> Iterator[None]:
+        """Not knowing the version is no fault of the pool; a server that refuses to tell is not asked again."""
+        try:
+            yield
+        except OperationFailure:
+            # Such as under ServerApi("1", strict=True), which has no buildInfo.
+            self._version_refused = True
+        except PyMongoError as error:
+            logger.debug("%s: the server's version is not known: %s", self.pool, error)
+
+    @property
+    def finished(self) -> Future[CloseReport] | None:
+        """The running or done closing of this client; None while it is open."""
+        return self._finished
+
+    def finish(self, drain: float, timeout: float) -> Future[CloseReport]:
+        """Begin to close the client; a second call gets the first one's future.
+
+        Args:
+            drain: Seconds to wait for work in progress.
+            timeout: Seconds for everything, the drain included.
+        """
+        with self._finish_lock:
+            first = self._finished is None
+            if self._finished is None:
+                self._hurry.set()
+                self._finished = self._begin_finish(drain, timeout)
+            finished = self._finished
+        if first:
+            finished.add_done_callback(self._tell)
+        return finished
+
+    def _tell(self, finished: Future[CloseReport]) -> None:
+        if self.when_finished is not None:
+            self.when_finished(self, finished)
+
+    def retire(self, after: float, limit: float) -> None:
+        """Close in the background once nobody uses the client.
+
+        Args:
+            after: Seconds that it lives in any case.
+            limit: Seconds after which it is closed in any case.
+        """
+        raise NotImplementedError
+
+    def _begin_finish(self, drain: float, timeout: float) -> Future[CloseReport]:
+        raise NotImplementedError
+
+
+class AsyncClientHandle(ClientHandle):
+    """What the asynchronous pool asks of a backend's handle, beside the rest."""
+
+    async def start(self, timeout: float, *, warm_up: bool) -> None:
+        """Connect, ping, and warm up if asked, within ``timeout`` seconds."""
+        raise NotImplementedError
+
+    async def look(self, timeout: float) -> None:
+        """Ping, and ask for the version where it is not known, within ``timeout`` seconds."""
+        raise NotImplementedError

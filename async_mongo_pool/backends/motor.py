@@ -1,0 +1,152 @@
+"""AsyncIOMotorClient: asynchronous calls, run by workers of our own on a synchronous MongoClient."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+from motor.motor_asyncio import AsyncIOMotorClient
+
+from async_mongo_pool.daemon import in_daemon_thread, wait_in_loop
+from async_mongo_pool.events import ConnectionEvents
+
+from .handle import GRACE, OUR_DRIVER, AsyncClientHandle
+from .motor_admission import MotorAdmission, RunningLoop
+from .pymongo_sync import BlockingHandle
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import TypeVar
+
+    from pymongo.monitoring import ConnectionCreatedEvent
+
+    from async_mongo_pool.config import ClientSettings
+
+    T = TypeVar("T")
+
+__all__ = ["MotorHandle", "create"]
+
+logger = logging.getLogger("async_mongo_pool")
+
+_told: set[str] = set()
+
+
+class _WatchfulEvents(ConnectionEvents):
+    """Looks up when a connection is made: often enough to notice a change of the client, and never per call."""
+
+    def __init__(self, look: Callable[[], None]) -> None:
+        super().__init__()
+        self._look = look
+
+    def connection_created(self, event: ConnectionCreatedEvent) -> None:
+        """Count as always, then look."""
+        super().connection_created(event)
+        self._look()
+
+
+class MotorHandle(BlockingHandle, AsyncClientHandle):
+    """Runs the blocking calls of ``BlockingHandle`` on daemon threads, never on the workers of the user."""
+
+    backend = "motor"
+    client: AsyncIOMotorClient[dict[str, Any]]
+
+    def __init__(self, pool: str, settings: ClientSettings) -> None:
+        super().__init__(pool, settings)
+        self.events = _WatchfulEvents(self.notice_bypass)
+        self.admission = MotorAdmission(pool, self._worker_limit)
+        self._bypass_told = False
+
+    @property
+    def driver_client(self) -> Any:
+        """The synchronous client that Motor owns."""
+        return self.client.delegate
+
+    async def start(self, timeout: float, *, warm_up: bool) -> None:
+        """Connect, ping, and warm up if asked, within ``timeout`` seconds."""
+        try:
+            await self._call("start", lambda: self.start_blocking(timeout, warm_up=warm_up), timeout)
+        except TimeoutError:
+            raise self.start_timed_out(timeout) from None
+
+    async def look(self, timeout: float) -> None:
+        """Ping, and ask for the version where it is not known, within ``timeout`` seconds."""
+        self.notice_bypass()
+        await self._call("look", lambda: self.look_blocking(timeout), timeout)
+
+    def in_progress(self) -> int:
+        """The operations that wait for a worker or run on one."""
+        return max(self.admission.in_progress(), self.in_use())
+
+    def refuse_new_work(self) -> None:
+        """From now on only what finishes work begun before is let through."""
+        self.notice_bypass()
+        self.admission.refuse()
+
+    def release(self) -> None:
+        """Let the workers go."""
+        self.admission.stop()
+
+    def notice_bypass(self) -> None:
+        """Say once when ``client.get_io_loop`` was overwritten: operations then pass our workers by."""
+        if self._bypass_told or getattr(self.client.get_io_loop, "__module__", None) == "motor.core":
+            return
+        self._bypass_told = True
+        # A listener may not log: a handler that writes to this database would wait for its own connection.
+        try:
+            in_daemon_thread(f"{self.pool}-notice", self._tell_bypass)
+        except RuntimeError:
+            # The interpreter shuts down, which closes the pool: nobody waits for a connection any more.
+            self._tell_bypass()
+
+    def _tell_bypass(self) -> None:
+        logger.warning(
+            "%s: client.get_io_loop was overwritten, so its operations run on Motor's own executor: a few threads "
+            "for all clients, and no option or statistic of this pool reaches them there. "
+            "Remove that line: the client serves every event loop as it is.",
+            self.pool,
+        )
+
+    async def _call(self, what: str, call: Callable[[], T], timeout: float) -> T:
+        return await wait_in_loop(in_daemon_thread(f"{self.pool}-{what}", call), timeout + GRACE)
+
+    def _worker_limit(self) -> int:
+        most = self.settings.pool_options.max_threads
+        per_server = self.settings.value("maxPoolSize")
+        wanted = per_server * max(self.data_bearing_servers(), 1) if per_server else most
+        if wanted > most:
+            _tell_once(
+                f"threads {self.pool}",
+                f"{self.pool}: {wanted} connections would need as many threads; max_threads={most} limits them. "
+                'Raise max_threads, lower maxPoolSize, or use backend="pymongo", which needs no threads.',
+            )
+        return min(wanted, most)
+
+
+def create(pool: str, settings: ClientSettings) -> MotorHandle:
+    """Make a client that has not connected yet; no I/O.
+
+    Raises:
+        Exception: Whatever the driver's constructor finds wrong with the options.
+    """
+    _tell_once(
+        "end of life",
+        "Motor is past its end of life (2026-05-14; critical fixes until 2027-05-14). "
+        'PyMongo\'s own AsyncMongoClient takes its place: initialize(..., backend="pymongo").',
+    )
+    handle = MotorHandle(pool, settings)
+    handle.client = AsyncIOMotorClient(
+        settings.uri,
+        io_loop=RunningLoop(handle.admission),  # type: ignore[abstract]  # complete when its module is loaded
+        event_listeners=handle.listeners(),
+        **settings.client_options,
+    )
+    # Never `driver=` to Motor: it joins names with "|", which PyMongo refuses since 4.19.
+    for driver in filter(None, (settings.driver, OUR_DRIVER)):
+        handle.client.delegate.append_metadata(driver)
+    return handle
+
+
+def _tell_once(topic: str, sentence: str) -> None:
+    if topic not in _told:
+        _told.add(topic)
+        logger.warning(sentence)

@@ -1,0 +1,145 @@
+"""The synchronous MongoClient: the twin's backend, and the client underneath Motor's."""
+
+from __future__ import annotations
+
+import time
+from concurrent.futures import wait
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+import pymongo
+from pymongo import MongoClient
+from pymongo.errors import PyMongoError
+
+from async_mongo_pool.daemon import in_daemon_thread, result_of
+from async_mongo_pool.retirement import next_look
+
+from . import driver_state
+from .handle import GRACE, OUR_DRIVER, POLL_INTERVAL, ClientHandle, CloseReport
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
+
+    from async_mongo_pool.config import ClientSettings
+
+__all__ = ["BlockingHandle", "PyMongoSyncHandle", "create"]
+
+
+class BlockingHandle(ClientHandle):
+    """Starts, pings and closes a synchronous MongoClient with blocking calls."""
+
+    def start_blocking(self, timeout: float, *, warm_up: bool) -> None:
+        """Ping, and warm up if asked, within ``timeout`` seconds."""
+        deadline = time.monotonic() + timeout
+        self.ping_blocking(timeout)
+        if warm_up:
+            self._warm_up(deadline)
+
+    def ping_blocking(self, timeout: float) -> None:
+        """Run ``ping`` on a server that the client's read preference selects."""
+        client = self.driver_client
+        with pymongo.timeout(timeout):
+            client.admin.command("ping", read_preference=client.read_preference)
+
+    def look_blocking(self, timeout: float) -> None:
+        """Ping, and ask for the version where it is not known, within ``timeout`` seconds."""
+        deadline = time.monotonic() + timeout
+        self.ping_blocking(timeout)
+        self._fetch_version(max(deadline - time.monotonic(), 0.001))
+
+    def _fetch_version(self, timeout: float) -> None:
+        if self.asks_version():
+            client = self.driver_client
+            with self.version_errors(), pymongo.timeout(timeout):
+                answer = client.admin.command("buildInfo", read_preference=client.read_preference)
+                self.server_version = str(answer["version"])
+
+    def retire(self, after: float, limit: float) -> None:
+        """Close in the background once nobody uses the client: not before ``after``, not after ``limit`` s."""
+
+        def wait_then_close() -> None:
+            began = time.monotonic()
+            looks = 0
+            while (wait := next_look(time.monotonic() - began, looks, after, limit)) is not None:
+                if self._hurry.wait(wait):
+                    return
+                looks += 1
+                if time.monotonic() - began >= after and self.at_rest():
+                    break
+            self.finish(drain=0, timeout=10)
+
+        in_daemon_thread(f"{self.pool}-retire", wait_then_close)
+
+    def _warm_up(self, deadline: float) -> None:
+        with suppress(PyMongoError), pymongo.timeout(max(deadline - time.monotonic(), 0.001)):
+            driver_state.fill_pools(self.driver_client)
+        while not self.warmed_up() and time.monotonic() < deadline:
+            time.sleep(POLL_INTERVAL)
+
+    def _begin_finish(self, drain: float, timeout: float) -> Future[CloseReport]:
+        try:
+            return in_daemon_thread(f"{self.pool}-close", lambda: self._close(drain, timeout))
+        except RuntimeError:
+            # The interpreter shuts down: from Python 3.12 on it starts no thread then. The caller has to do it.
+            return result_of(self._close(drain, timeout))
+
+    def _close(self, drain: float, timeout: float) -> CloseReport:
+        began = time.monotonic()
+        self.refuse_new_work()
+        while (pause := self.busy_for()) is not None and (left := began + drain - time.monotonic()) > 0:
+            time.sleep(min(pause, left))
+        abandoned = self.in_progress()
+        remaining = max(began + timeout - time.monotonic(), 0.05)
+        # endSessions goes over the network; the rest of close() does not wait for a server.
+        with suppress(PyMongoError), pymongo.timeout(remaining):
+            self.driver_client.close()
+        driver_state.interrupt_operations(self.driver_client)
+        self.release()
+        return CloseReport(pause is None, abandoned, time.monotonic() - began)
+
+    def refuse_new_work(self) -> None:
+        """Only Motor's admission can refuse; the driver's own clients are in the user's hands."""
+
+    def release(self) -> None:
+        """Let go of what served the closed client."""
+
+
+class PyMongoSyncHandle(BlockingHandle):
+    """The twin's handle."""
+
+    backend = "pymongo"
+    client: MongoClient[dict[str, Any]]
+
+    def start(self, timeout: float, *, warm_up: bool) -> None:
+        """Connect, ping, and warm up if asked, within ``timeout`` seconds.
+
+        On a thread of its own, because the driver's deadline does not cover name resolution.
+        """
+        starting = in_daemon_thread(f"{self.pool}-start", lambda: self.start_blocking(timeout, warm_up=warm_up))
+        wait((starting,), timeout + GRACE)
+        if not starting.done():
+            raise self.start_timed_out(timeout)
+        starting.result()
+
+    def look(self, timeout: float) -> None:
+        """Ping, and ask for the version where it is not known, within ``timeout`` seconds."""
+        looking = in_daemon_thread(f"{self.pool}-look", lambda: self.look_blocking(timeout))
+        wait((looking,), timeout)
+        if not looking.done():
+            raise TimeoutError
+        looking.result()
+
+
+def create(pool: str, settings: ClientSettings) -> PyMongoSyncHandle:
+    """Make a client that has not connected yet; no I/O.
+
+    Raises:
+        Exception: Whatever the driver's constructor finds wrong with the options.
+    """
+    handle = PyMongoSyncHandle(pool, settings)
+    options = dict(settings.client_options)
+    if settings.driver is not None:
+        options["driver"] = settings.driver
+    handle.client = MongoClient(settings.uri, connect=False, event_listeners=handle.listeners(), **options)
+    handle.client.append_metadata(OUR_DRIVER)
+    return handle

@@ -1,0 +1,379 @@
+"""What both twins decide, without I/O: reuse, join, replace, retire, scopes, forks.
+
+A ``Lifecycle`` is the state of one pool class. Its mutex is held for a few lines and never over a call into a
+driver; whoever has to wait does so in a twin, on a future that this module hands out.
+"""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, cast
+
+from pymongo.errors import ServerSelectionTimeoutError
+
+from .asking import Asking, Request
+from .errors import PoolClosingError, PoolConfigurationConflict, PoolConfigurationError, PoolLoopError
+from .loops import LoopLocks, describe, is_gone
+
+if TYPE_CHECKING:
+    from asyncio import AbstractEventLoop
+    from collections.abc import Hashable
+
+    from .backends.handle import ClientHandle
+    from .config import ClientSettings
+
+__all__ = ["JOIN_GRACE", "Attempt", "Join", "Lead", "Lifecycle", "Reuse"]
+
+JOIN_GRACE = 0.5
+"""Seconds beyond its own timeout that a caller waits for the attempt it shares to report how it ended."""
+
+_REMEMBERED_SPELLINGS = 8
+"""How many ways of asking for the open configuration are recognised without resolving them again."""
+
+
+@dataclass(slots=True, eq=False)
+class Attempt:
+    """One try to open a client; at most one is in flight for a pool, over all loops and threads."""
+
+    serial: int
+    key: Hashable
+    by_scope: bool
+    deadline: float
+    unwanted: bool = False
+    done: Future[None] = field(default_factory=Future)
+
+
+@dataclass(frozen=True, slots=True)
+class Reuse:
+    """The pool is open as asked."""
+
+    handle: ClientHandle
+
+
+@dataclass(frozen=True, slots=True)
+class Join:
+    """Another loop or thread is connecting: wait for it, then ask again."""
+
+    attempt: Attempt
+
+
+@dataclass(frozen=True, slots=True)
+class Lead:
+    """It is the caller's turn to connect; a client that was found dead is to be finished off first."""
+
+    attempt: Attempt
+    dead: ClientHandle | None = None
+
+
+class _Opened:
+    """The open client, in one object so that the fast path reads a consistent whole without a lock."""
+
+    __slots__ = ("client", "handle", "key", "loop", "spellings")
+
+    def __init__(self, handle: ClientHandle, asking: Asking, key: Hashable) -> None:
+        self.handle = handle
+        self.client = handle.client
+        self.loop = handle.loop
+        self.key = key
+        self.spellings: tuple[Request, ...] = ()
+        self.recognise(asking.request)
+
+    def recognise(self, request: Request) -> None:
+        """Know this way of asking next time; lists are copied, so that a later change to them is seen."""
+        copied = {
+            name: list(value) if isinstance(value, list) else value for name, value in request.options.items()
+        }
+        spelling = request._replace(options=copied)
+        if spelling not in self.spellings:
+            self.spellings = (spelling, *self.spellings[: _REMEMBERED_SPELLINGS - 1])
+
+
+_opening_order = itertools.count(1)
+
+
+class Lifecycle:
+    """The state of one pool class and every decision about it.
+
+    Args:
+        name: The pool's name, for errors, logs and threads.
+        backend: The backend that is used when a call names none.
+        backends: All that this twin knows.
+
+    Raises:
+        PoolConfigurationError: The backend is not one of these.
+    """
+
+    def __init__(self, name: str, backend: str, backends: tuple[str, ...]) -> None:
+        self.name = name
+        self._backends = backends
+        self.backend = self._known(backend)
+        self.replacements = 0
+        self.opened_order = 0
+        self._configured: Request | None = None
+        self._remembered: Request | None = None
+        self._start_afresh()
+
+    def _start_afresh(self) -> None:
+        # Re-entrant, because a signal handler may close the pool while this very thread holds it.
+        self.mutex = threading.RLock()
+        self.locks = LoopLocks()
+        self.thread_lock = threading.RLock()
+        self.opened: _Opened | None = None
+        self.retired: list[ClientHandle] = []
+        self.closing: list[ClientHandle] = []
+        self._attempt: Attempt | None = None
+        self._serials = itertools.count(1)
+        self._last_serial = 0
+        self._failure: tuple[Attempt, Exception] | None = None
+        self._epoch = object()
+        self._scopes = 0
+        self._opened_by_scope = False
+
+    # Reading
+
+    def reuse(self, asked: Request, here: AbstractEventLoop | None) -> Any:
+        """The open client if it is just what was asked for, without a lock; else None."""
+        opened = self.opened
+        if opened is None or (opened.loop is not None and opened.loop is not here) or opened.handle.is_closed():
+            return None
+        if asked in opened.spellings or asked.is_empty():
+            return opened.client
+        return None
+
+    def client_for(self, here: AbstractEventLoop | None) -> Any:
+        """The open client unless its event loop is gone; never raises."""
+        opened = self.opened
+        if opened is None:
+            return None
+        if opened.loop is None or opened.loop is here:
+            return opened.client
+        gone = opened.loop.is_closed() or (here is not None and not opened.loop.is_running())
+        return None if gone else opened.client
+
+    def handle(self) -> ClientHandle | None:
+        """The handle of the open client."""
+        opened = self.opened
+        return None if opened is None else opened.handle
+
+    # Opening
+
+    def configure(self, request: Request) -> None:
+        """Remember a configuration for a later ``initialize()`` without arguments, and check it now."""
+        Asking(request, self._known(request.backend or self.backend))
+        self._configured = request
+
+    def ask(self, request: Request) -> Asking:
+        """Complete a request from what is remembered, and resolve it."""
+        remembered = self._remembered or self._configured
+        if remembered is not None and request.is_empty():
+            request = remembered
+        elif remembered is not None and request.connection is None:
+            request = request.completed_by(remembered)
+        return Asking(request, self._known(request.backend or self.backend))
+
+    def arrival(self) -> int:
+        """A serial number: failures of attempts with it or a later one happened during the caller's call."""
+        with self.mutex:
+            return self._attempt.serial if self._attempt else self._last_serial + 1
+
+    def claim(
+        self,
+        asking: Asking,
+        arrival: int,
+        deadline: float,
+        here: AbstractEventLoop | None,
+        ticket: object | None = None,
+    ) -> Reuse | Join | Lead:
+        """Decide what a caller of ``initialize`` or ``scope`` does next.
+
+        Args:
+            asking: What the caller asks for.
+            arrival: What ``arrival()`` returned when the call began.
+            deadline: When the caller gives up, by the monotonic clock.
+            here: The caller's event loop, None in the twin.
+            ticket: A scope's, which opens or shares, and never replaces; None for ``initialize``.
+
+        Raises:
+            PoolClosingError: The pool was closed while the scope waited to enter.
+            PoolConfigurationConflict: A scope asks for something else than the open configuration.
+            PoolLoopError: The client belongs to a loop that is alive elsewhere.
+            Exception: An attempt that the caller waited for, with an equal configuration, failed with this.
+        """
+        with self.mutex:
+            if ticket is not None and ticket is not self._epoch:
+                raise PoolClosingError.of(self.name)
+            dead = self._take_dead(here)
+            opened = self.opened
+            if opened is not None:
+                if self._equal(opened, asking):
+                    opened.recognise(asking.request)
+                    return Reuse(opened.handle)
+                if ticket is not None:
+                    raise self._conflict(opened, asking)
+            if (error := self._shared_failure(asking, arrival, deadline)) is not None:
+                raise error from None
+            if self._attempt is not None:
+                return Join(self._attempt)
+            self._last_serial = next(self._serials)
+            self._attempt = Attempt(self._last_serial, asking.key, ticket is not None, deadline)
+            return Lead(self._attempt, dead)
+
+    def opened_alike(self, asking: Asking, settings: ClientSettings) -> ClientHandle | None:
+        """The open handle if a callable has returned just what is open."""
+        with self.mutex:
+            opened = self.opened
+            if opened is None or opened.key != (asking.backend, settings.key):
+                return None
+            opened.recognise(asking.request)
+            return opened.handle
+
+    def publish(self, attempt: Attempt, asking: Asking, handle: ClientHandle) -> ClientHandle | None:
+        """Make a started client the pool's; the one it replaces is returned, to be retired.
+
+        Raises:
+            PoolClosingError: The pool was closed meanwhile; the new client is not wanted.
+        """
+        with self.mutex:
+            if attempt.unwanted:
+                raise PoolClosingError.of(self.name)
+            before, self.opened = self.opened, _Opened(handle, asking, (asking.backend, handle.settings.key))
+            self.opened_order = next(_opening_order)
+            self._remembered = asking.request
+            self._failure = None
+            if before is None:
+                self._opened_by_scope = attempt.by_scope
+                return None
+            self.replacements += 1
+            self.retired.append(before.handle)
+            return before.handle
+
+    def settle(self, attempt: Attempt, error: Exception | None = None) -> None:
+        """End an attempt: published, failed with ``error``, or given up (cancelled: the next caller leads)."""
+        with self.mutex:
+            if self._attempt is attempt:
+                self._attempt = None
+            if error is not None and not attempt.unwanted:
+                self._failure = (attempt, _copy_of(error))
+        attempt.done.set_result(None)
+
+    # Closing
+
+    def detach(self) -> list[ClientHandle]:
+        """Take everything off the pool that is to be closed; from here on it is not initialized."""
+        with self.mutex:
+            return self._detach()
+
+    def _detach(self) -> list[ClientHandle]:
+        self._epoch = object()
+        self._scopes = 0
+        self._remembered = None
+        self._failure = None
+        if self._attempt is not None:
+            self._attempt.unwanted = True
+        opened, self.opened = self.opened, None
+        handles = [*([opened.handle] if opened else []), *self.retired]
+        self.retired = []
+        self.closing.extend(handles)
+        return list(self.closing)
+
+    def forget(self, handle: ClientHandle) -> bool:
+        """Drop a handle whose client is closed; True when that was the last one."""
+        with self.mutex:
+            self.retired = [kept for kept in self.retired if kept is not handle]
+            self.closing = [kept for kept in self.closing if kept is not handle]
+            return self.opened is None and not self.retired and not self.closing
+
+    # Scopes
+
+    def enter_scope(self) -> object:
+        """Count a scope; the ticket goes to ``leave_scope``."""
+        with self.mutex:
+            self._scopes += 1
+            return self._epoch
+
+    def leave_scope(self, ticket: object) -> list[ClientHandle]:
+        """Count a scope out; the last one of a pool that a scope opened gets what is to be closed."""
+        with self.mutex:
+            if ticket is not self._epoch:
+                # Closed, or forked, while the scope was open: its pool is gone already.
+                return []
+            self._scopes -= 1
+            last = self._scopes == 0 and self._opened_by_scope and self.opened is not None
+            # Under the same hold of the mutex, so that nobody enters a pool that is about to close.
+            return self._detach() if last else []
+
+    def is_idle(self) -> bool:
+        """Whether nothing is open, being opened or being closed."""
+        with self.mutex:
+            return not (self.opened or self._attempt or self.retired or self.closing)
+
+    # Processes
+
+    def handles(self) -> list[ClientHandle]:
+        """Every client of this pool that is not closed yet, without the lock."""
+        opened = self.opened
+        return [*([opened.handle] if opened else []), *self.retired, *self.closing]
+
+    def after_fork_in_child(self) -> list[ClientHandle]:
+        """Start afresh in a child process; the inherited handles are returned, to be kept and never touched.
+
+        New locks and no waiting: another thread of the parent may have held ours at the fork.
+        """
+        inherited = self.handles()
+        self.replacements = 0
+        self._start_afresh()
+        return inherited
+
+    # Pieces
+
+    def _take_dead(self, here: AbstractEventLoop | None) -> ClientHandle | None:
+        """Take off a client whose loop is gone, or that somebody closed behind our back: it counts as not open."""
+        opened = self.opened
+        if opened is None:
+            return None
+        elsewhere = opened.loop is not None and opened.loop is not here
+        if elsewhere and not is_gone(cast("AbstractEventLoop", opened.loop)):
+            raise PoolLoopError.elsewhere(self.name, describe(opened.loop), describe(here))
+        if not elsewhere and not opened.handle.is_closed():
+            return None
+        self.opened = None
+        self.closing.append(opened.handle)
+        return opened.handle
+
+    def _shared_failure(self, asking: Asking, arrival: int, deadline: float) -> Exception | None:
+        """How an attempt with an equal configuration failed that was under way during the caller's call."""
+        if self._failure is None:
+            return None
+        failed, error = self._failure
+        if failed.serial < arrival or failed.key != asking.key:
+            return None
+        # Somebody with more patience than the attempt had tries again.
+        out_of_time = isinstance(error, ServerSelectionTimeoutError)
+        return None if out_of_time and deadline > failed.deadline + JOIN_GRACE else _copy_of(error)
+
+    def _known(self, backend: str) -> str:
+        if backend not in self._backends:
+            known = " or ".join(repr(name) for name in self._backends)
+            raise PoolConfigurationError(f"backend={backend!r} is not known here: use {known}.")
+        return backend
+
+    def _equal(self, opened: _Opened, asking: Asking) -> bool:
+        # A callable has no settings before it is called, but the same way of asking means the same.
+        return opened.key == asking.key or asking.request in opened.spellings
+
+    def _conflict(self, opened: _Opened, asking: Asking) -> PoolConfigurationConflict:
+        differing = list(opened.handle.settings.differing(cast("ClientSettings", asking.settings)))
+        if opened.handle.backend != asking.backend:
+            differing.append("backend")
+        return PoolConfigurationConflict.between(self.name, differing)
+
+
+def _copy_of(error: Exception) -> Exception:
+    """A fresh object to raise: one shared by a thousand callers would collect all their tracebacks."""
+    copied = error.__class__.__new__(error.__class__, *error.args)
+    copied.args = error.args
+    copied.__dict__.update(error.__dict__)
+    return copied

@@ -1,0 +1,148 @@
+"""How the synchronous pool opens a client: one attempt at a time, over all threads."""
+
+from __future__ import annotations
+
+import inspect
+import time
+from concurrent.futures import wait
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any, cast
+
+from .backends import pymongo_sync
+from .daemon import in_daemon_thread
+from .diagnosis import explain_failure
+from .errors import PoolConfigurationError, PoolStartTimeoutError
+from .lifecycle import JOIN_GRACE, Lead, Reuse
+from .pool_base import logger
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from concurrent.futures import Future
+
+    from .asking import Asking, Request
+    from .backends.pymongo_sync import PyMongoSyncHandle
+    from .config import ClientSettings
+    from .pool_base import PoolBase
+
+__all__ = ["open_handle"]
+
+
+def open_handle(
+    pool: type[PoolBase],
+    request: Request,
+    timeout: float | None,
+    *,
+    warm_up: bool,
+    ticket: object | None = None,
+) -> PyMongoSyncHandle:
+    """Open the pool's client, or share what is open or being opened.
+
+    Args:
+        pool: The pool class.
+        request: What was asked for.
+        timeout: Seconds for everything; None for the server selection timeout.
+        warm_up: Wait until minPoolSize connections are open.
+        ticket: A scope's, which never replaces; None for ``initialize``.
+
+    Raises:
+        PyMongoError: As ``initialize`` documents.
+    """
+    lifecycle = pool._lifecycle
+    asking = lifecycle.ask(request)
+    arrival = lifecycle.arrival()
+    seconds = asking.seconds(timeout)
+    deadline = time.monotonic() + seconds
+    if ticket is not None and asking.settings is None:
+        # A scope has to know what a callable means, to tell whether it shares what is open.
+        asking.found(_called(lifecycle.name, asking, deadline))
+    lock = lifecycle.thread_lock
+    if not lock.acquire(timeout=max(deadline - time.monotonic(), 0) + JOIN_GRACE):
+        raise PoolStartTimeoutError.after(lifecycle.name, seconds, "waiting for another initialize")
+    try:
+        step = lifecycle.claim(asking, arrival, deadline, None, ticket)
+        if isinstance(step, Reuse):
+            return cast("PyMongoSyncHandle", step.handle)
+        if not isinstance(step, Lead):
+            # Every attempt of the twin runs under this lock: this one is our own caller.
+            raise PoolConfigurationError(f"{lifecycle.name}.initialize was called from inside its own initialize.")
+        handle, replaced = _lead(pool, asking, step, deadline, warm_up=warm_up)
+    finally:
+        lock.release()
+    if replaced is not None:
+        _tell_user(handle, replaced)
+    return handle
+
+
+def _lead(
+    pool: type[PoolBase], asking: Asking, step: Lead, deadline: float, *, warm_up: bool
+) -> tuple[PyMongoSyncHandle, PyMongoSyncHandle | None]:
+    lifecycle = pool._lifecycle
+    failure: Exception | None = None
+    try:
+        if step.dead is not None:
+            pool._finish_dead(step.dead)
+        settings = asking.settings
+        if settings is None:
+            settings = _called(lifecycle.name, asking, deadline)
+            alike = lifecycle.opened_alike(asking, settings)
+            if alike is not None:
+                return cast("PyMongoSyncHandle", alike), None
+            asking.found(settings)
+        handle = pymongo_sync.create(lifecycle.name, settings)
+        handle.when_finished = pool._closed
+        with _closed_if_it_fails(handle):
+            handle.start(max(deadline - time.monotonic(), 0.001), warm_up=warm_up)
+            replaced = lifecycle.publish(step.attempt, asking, handle)
+        pool._opened(handle, replaced)
+    except Exception as error:
+        failure = explain_failure(lifecycle.name, error, asking.settings)
+    else:
+        return handle, cast("PyMongoSyncHandle | None", replaced)
+    finally:
+        lifecycle.settle(step.attempt, failure)
+    try:
+        raise failure from None
+    finally:
+        # The failure's traceback refers to this frame: only the garbage collector would free the two.
+        del failure
+
+
+@contextmanager
+def _closed_if_it_fails(handle: PyMongoSyncHandle) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        closing = handle.finish(drain=0, timeout=1)
+        with suppress(Exception):
+            closing.result(1)
+        raise
+
+
+def _called(name: str, asking: Asking, deadline: float) -> ClientSettings:
+    """Ask the user's callable for the connection, within a bound."""
+    call: Any = asking.request.connection
+    seconds = max(deadline - time.monotonic(), 0.001)
+    asked: Future[Any] = in_daemon_thread(f"{name}-connection", call)
+    wait((asked,), seconds)
+    if not asked.done():
+        raise PoolStartTimeoutError.after(name, seconds, "waiting for the connection callable")
+    answer = asked.result()
+    if inspect.iscoroutine(answer):
+        answer.close()
+        raise PoolConfigurationError(
+            f"{name} is synchronous: its connection callable must not be a coroutine function."
+        )
+    answered = asking.request._replace(connection=answer)
+    # They may hold a password, which a traceback with local variables would show.
+    del answer, asked
+    return answered.settings()
+
+
+def _tell_user(handle: PyMongoSyncHandle, replaced: PyMongoSyncHandle) -> None:
+    callback = handle.settings.pool_options.on_replace
+    if callback is None:
+        return
+    try:
+        callback(replaced.client, handle.client)
+    except Exception:
+        logger.exception("%s: on_replace failed; the pool goes on with its new client", handle.pool)

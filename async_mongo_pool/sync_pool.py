@@ -1,0 +1,226 @@
+"""MongoDBConnectionPool: the synchronous twin. Same names, options, statistics and errors, without ``await``."""
+
+from __future__ import annotations
+
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias, cast
+
+from .asking import Request
+from .pool_base import PoolBase
+from .stats import LOOK_SHARE, NOT_INITIALIZED, STATS_BOUND, look_error
+from .sync_opening import open_handle
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
+
+    from bson.codec_options import CodecOptions
+    from pymongo import MongoClient
+    from pymongo.read_concern import ReadConcern
+    from pymongo.read_preferences import _ServerMode
+    from pymongo.synchronous.database import Database
+    from pymongo.write_concern import WriteConcern
+
+    from .backends.pymongo_sync import PyMongoSyncHandle
+    from .config import PoolConfig
+
+    Connection: TypeAlias = str | PoolConfig | Callable[[], str | PoolConfig] | None
+    Client: TypeAlias = MongoClient[dict[str, Any]]
+
+__all__ = ["MongoDBConnectionPool"]
+
+Backend: TypeAlias = Literal["pymongo"]
+
+
+class MongoDBConnectionPool(PoolBase):
+    """One process-wide MongoDB client for threads: opened once, shared, watched, closed cleanly.
+
+    The class is the pool; calling it returns its one instance. A second pool is a subclass, or ``named``::
+
+        class OrdersPool(MongoDBConnectionPool): ...
+    """
+
+    _backends: ClassVar[tuple[str, ...]] = ("pymongo",)
+    _opens_with: ClassVar[str] = "{}.initialize(...)"
+
+    @classmethod
+    def initialize(
+        cls,
+        connection: Connection = None,
+        *,
+        backend: Backend | None = None,
+        timeout: float | None = None,
+        warm_up: bool = False,
+        preset: str | None = None,
+        **options: Any,
+    ) -> Client:
+        """Open the pool, or return its client when it is open with an equal configuration.
+
+        Cheap enough to call per request. With a different configuration the client is replaced: the new one
+        is opened first, and the old one goes once nobody uses it.
+
+        Args:
+            connection: A connection string, a ``PoolConfig``, or a callable that returns one and is called
+                whenever a connection has to be made. None: what ``initialize`` or ``configure`` was given
+                before, completed by what is given here, else ``MONGODB_URI``.
+            backend: "pymongo", the only one here.
+            timeout: Seconds for everything; default: ``serverSelectionTimeoutMS`` (5 s).
+            warm_up: Wait, within ``timeout``, until minPoolSize connections are open.
+            preset: "development", "production", "high_concurrency" or "serverless": other defaults.
+            **options: Any option of the driver, under any spelling, and ``max_threads`` (unused here),
+                ``retire_after`` (30 s), ``retire_limit`` (300 s), ``on_replace`` (called with the old and the
+                new client).
+
+        Returns:
+            The driver's own client.
+
+        Raises:
+            PoolConfigurationError: An option, a value or the connection string cannot be used.
+            PoolStartTimeoutError: It took longer than ``timeout``.
+            PyMongoError: Whatever the driver met while connecting, its text without secrets.
+        """
+        request = Request(connection, backend, preset, options)
+        # Both may hold a password, which a traceback with local variables would show.
+        del connection, options
+        client = cls._lifecycle.reuse(request, None)
+        if client is not None:
+            return cast("Client", client)
+        return open_handle(cls, request, timeout, warm_up=warm_up).client
+
+    @classmethod
+    def get_client(cls, backend: Backend | None = None) -> Client | None:
+        """The open client, or None; never raises and costs next to nothing.
+
+        Args:
+            backend: The backend that the caller expects; with another one open the answer is None.
+        """
+        opened = cls._lifecycle.opened
+        if opened is None or (backend is not None and opened.handle.backend != backend):
+            return None
+        return cast("Client", opened.client)
+
+    @classmethod
+    def get_database(
+        cls,
+        name: str | None = None,
+        *,
+        codec_options: CodecOptions[Any] | None = None,
+        read_preference: _ServerMode | None = None,
+        write_concern: WriteConcern | None = None,
+        read_concern: ReadConcern | None = None,
+    ) -> Database[dict[str, Any]]:
+        """A database of the open client.
+
+        Args:
+            name: The database's name; by default the one in the connection string.
+            codec_options: As for the driver's ``get_database``; None inherits the client's.
+            read_preference: Likewise.
+            write_concern: Likewise.
+            read_concern: Likewise.
+
+        Raises:
+            PoolNotInitializedError: The pool is not open.
+            PoolClosingError: The pool is closing.
+            PoolConfigurationError: No database was named anywhere.
+        """
+        return cast(
+            "Database[dict[str, Any]]",
+            cls._database(
+                name,
+                codec_options=codec_options,
+                read_preference=read_preference,
+                write_concern=write_concern,
+                read_concern=read_concern,
+            ),
+        )
+
+    @classmethod
+    def scope(
+        cls,
+        connection: Connection = None,
+        *,
+        backend: Backend | None = None,
+        timeout: float | None = None,
+        warm_up: bool = False,
+        preset: str | None = None,
+        **options: Any,
+    ) -> AbstractContextManager[Client]:
+        """Open the pool for the length of a ``with`` block, or share the open one.
+
+        Scopes count: the last one out closes the pool, and only if a scope opened it.
+
+        Args:
+            connection: As for ``initialize``; so are all the others.
+            backend: "pymongo".
+            timeout: Seconds for opening.
+            warm_up: Wait until minPoolSize connections are open.
+            preset: Other defaults.
+            **options: Any option of the driver, and ours.
+
+        Raises:
+            PoolConfigurationConflict: On entry: the pool is open with another configuration.
+            PyMongoError: On entry: as for ``initialize``.
+        """
+        return cls._scope(Request(connection, backend, preset, options), timeout, warm_up=warm_up)
+
+    @classmethod
+    @contextmanager
+    def _scope(cls, request: Request, timeout: float | None, *, warm_up: bool) -> Iterator[Client]:
+        ticket = cls._lifecycle.enter_scope()
+        try:
+            handle = open_handle(cls, request, timeout, warm_up=warm_up, ticket=ticket)
+            yield handle.client
+        finally:
+            cls._finish_blocking(cls._lifecycle.leave_scope(ticket), drain=5, timeout=10)
+
+    @classmethod
+    def get_pool_stats(cls) -> dict[str, Any]:
+        """What the pool is and how it is; never raises, and answers within 2 s.
+
+        Returns:
+            ``{"status": "not_initialized"}``, or the keys that ``async_mongo_pool.stats.pool_stats`` documents.
+            The status is "error" only when no server can be selected or a ping that had a connection failed;
+            a pool with every connection in use is "connected" and ``saturated``.
+        """
+        handle = cls._lifecycle.handle()
+        if handle is None:
+            return dict(NOT_INITIALIZED)
+        error = None if handle.judged_by_heartbeats() else cls._look(cast("PyMongoSyncHandle", handle))
+        return cls._stats(handle, error)
+
+    @classmethod
+    def _look(cls, handle: PyMongoSyncHandle) -> str | None:
+        try:
+            handle.look(STATS_BOUND * LOOK_SHARE)
+        except Exception as error:
+            return look_error(error, handle)
+        return None
+
+    @classmethod
+    def close(cls, *, drain: float = 5, timeout: float = 10) -> None:
+        """Close the pool: wait for work in progress, close. Idempotent.
+
+        Concurrent callers share one closing. A server that does not answer never makes it raise, and any
+        thread may call it.
+
+        Args:
+            drain: Seconds to wait for operations and transactions in progress.
+            timeout: Seconds for everything. What is still busy then is given up and logged.
+        """
+        cls._finish_blocking(cls._lifecycle.detach(), drain, timeout)
+
+    close_sync = close
+
+    @classmethod
+    def close_all(cls, *, drain: float = 5, timeout: float = 10) -> None:
+        """Close every pool of this twin, the newest first.
+
+        Args:
+            drain: Seconds to wait for operations in progress, over all pools.
+            timeout: Seconds for everything, over all pools.
+        """
+        deadline = time.monotonic() + timeout
+        for pool in cls._newest_first():
+            remaining = max(deadline - time.monotonic(), 0.1)
+            pool.close(drain=min(drain, remaining), timeout=remaining)
