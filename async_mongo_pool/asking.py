@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 __all__ = ["Asking", "Request"]
 
 
+_SELECTION_TIMEOUT = "serverselectiontimeoutms"
+
+
 class Request(NamedTuple):
     """What a caller asked for, as it was given. It may hold secrets: its ``repr`` shows none."""
 
@@ -70,8 +73,7 @@ class Asking:
             PoolConfigurationError: It is not a positive number.
         """
         if timeout is None:
-            milliseconds = self.settings.value("serverSelectionTimeoutMS") if self.settings else None
-            return (milliseconds or 5000) / 1000
+            return self._selection_timeout() / 1000
         is_number = isinstance(timeout, (int, float)) and not isinstance(timeout, bool)
         if not (is_number and 0 < timeout < float("inf")):
             raise PoolConfigurationError.bad_value(
@@ -79,24 +81,30 @@ class Asking:
             )
         return float(timeout)
 
+    def _selection_timeout(self) -> float:
+        """In milliseconds; of a callable's answer nothing is known yet but the options beside it."""
+        if self.settings is not None:
+            return float(self.settings.value("serverSelectionTimeoutMS") or 5000)
+        given = (value for name, value in self.request.options.items() if _folded(name) == _SELECTION_TIMEOUT)
+        value = next(given, None)
+        return float(value) if isinstance(value, (int, float)) and value > 0 else 5000.0
+
 
 class _CallableKey:
-    """Makes requests equal that name the same callable object and equal options, which need not be hashable."""
+    """Makes requests equal that name an equal callable and equal options; none of it need be hashable."""
 
     def __init__(self, backend: str, request: Request) -> None:
         self._backend = backend
         self._request = request
 
     def __eq__(self, other: object) -> bool:
-        return (
-            isinstance(other, _CallableKey)
-            and self._request.connection is other._request.connection
-            and (self._backend, self._request.preset) == (other._backend, other._request.preset)
-            and self._request.options == other._request.options
+        return isinstance(other, _CallableKey) and (self._backend, self._request) == (
+            other._backend,
+            other._request,
         )
 
     def __hash__(self) -> int:
-        return hash((self._backend, id(self._request.connection)))
+        return hash((self._backend, self._request.preset))
 
 
 def _folded(name: str) -> str:

@@ -9,9 +9,9 @@ from contextlib import asynccontextmanager, suppress
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, cast
 
-from .daemon import in_daemon_thread, wait_in_loop
+from .daemon import in_daemon_thread, retrieve, wait_in_loop
 from .diagnosis import explain_failure
-from .errors import PoolStartTimeoutError
+from .errors import PoolClosingError, PoolStartTimeoutError
 from .lifecycle import JOIN_GRACE, Lead, Reuse
 from .pool_base import logger
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from .asking import Asking, Request
     from .backends.handle import AsyncClientHandle
     from .config import ClientSettings
+    from .lifecycle import Attempt
     from .pool_base import PoolBase
 
 __all__ = ["open_handle"]
@@ -101,11 +102,14 @@ async def _lead(
             asking.found(settings)
         handle = _create(pool, asking.backend, settings)
         async with _closed_if_it_fails(handle):
-            await handle.start(max(deadline - time.monotonic(), 0.001), warm_up=warm_up)
+            start = handle.start(max(deadline - time.monotonic(), 0.001), warm_up=warm_up)
+            await _unless_closed(start, step.attempt, lifecycle.name)
             replaced = lifecycle.publish(step.attempt, asking, handle)
         pool._opened(handle, replaced)
     except Exception as error:
         failure = explain_failure(lifecycle.name, error, asking.settings)
+        if step.attempt.unwanted.done():
+            failure = PoolClosingError.of(lifecycle.name)
     else:
         return handle, cast("AsyncClientHandle | None", replaced)
     finally:
@@ -115,6 +119,21 @@ async def _lead(
     finally:
         # The failure's traceback refers to this frame: only the garbage collector would free the two.
         del failure
+
+
+async def _unless_closed(start: Coroutine[Any, Any, None], attempt: Attempt, name: str) -> None:
+    """Wait for a start, but no longer than the pool is wanted."""
+    starting = asyncio.ensure_future(start)
+    starting.add_done_callback(retrieve)
+    closed = asyncio.wrap_future(attempt.unwanted)
+    try:
+        await asyncio.wait({starting, closed}, return_when=asyncio.FIRST_COMPLETED)
+        if not starting.done():
+            raise PoolClosingError.of(name)
+        starting.result()
+    finally:
+        starting.cancel()
+        closed.cancel()
 
 
 def _create(pool: type[PoolBase], backend: str, settings: ClientSettings) -> AsyncClientHandle:

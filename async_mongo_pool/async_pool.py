@@ -121,7 +121,8 @@ class AsyncMongoDBConnectionPool(PoolBase, Generic[ClientT]):
                 and is called whenever a connection has to be made. None: what ``initialize`` or ``configure``
                 was given before, completed by what is given here, else ``MONGODB_URI``.
             backend: "motor" (AsyncIOMotorClient) or "pymongo" (AsyncMongoClient); default: the class's.
-            timeout: Seconds for everything; default: ``serverSelectionTimeoutMS`` (5 s).
+            timeout: Seconds for everything; default: ``serverSelectionTimeoutMS`` (5 s). Who waits for
+                another caller's attempt gives it half a second more to report.
             warm_up: Wait, within ``timeout``, until minPoolSize connections are open.
             preset: "development", "production", "high_concurrency" or "serverless": other defaults.
             **options: Any option of the driver, under any spelling, and ``max_threads`` (512),
@@ -347,17 +348,21 @@ class AsyncMongoDBConnectionPool(PoolBase, Generic[ClientT]):
         Args:
             drain: Seconds to wait for operations and transactions in progress.
             timeout: Seconds for everything. What is still busy then is given up and logged.
+
+        Raises:
+            PoolConfigurationError: One of them is not a number of seconds.
         """
+        cls._check_bounds(drain, timeout)
         await cls._finish(cls._lifecycle.detach(), drain, timeout)
 
     @classmethod
     async def _finish(cls, handles: list[ClientHandle], drain: float, timeout: float) -> None:
         deadline = time.monotonic() + timeout + CLOSE_GRACE
         closings = cls._begin_finish(handles, drain, timeout)
-        for closing in closings:
+        while (pending := cls._pending(handles)) and (left := deadline - time.monotonic()) > 0:
             # How a closing failed is logged when it ends; whoever closes can do nothing about it.
             with suppress(Exception):
-                await wait_in_loop(closing, max(deadline - time.monotonic(), 0))
+                await wait_in_loop(pending[0], min(left, CLOSE_GRACE))
         cls._tell_unfinished(closings, timeout)
 
     @classmethod
@@ -373,6 +378,7 @@ class AsyncMongoDBConnectionPool(PoolBase, Generic[ClientT]):
         """
         if running_loop() is not None:
             raise PoolLoopError.would_block(cls._lifecycle.name)
+        cls._check_bounds(drain, timeout)
         cls._finish_blocking(cls._lifecycle.detach(), drain, timeout)
 
     @classmethod

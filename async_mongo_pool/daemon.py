@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, TypeVar
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["in_daemon_thread", "result_of", "wait_in_loop"]
+__all__ = ["in_daemon_thread", "result_of", "retrieve", "wait_in_loop"]
 
 T = TypeVar("T")
 
@@ -40,6 +40,9 @@ def in_daemon_thread(name: str, call: Callable[[], T]) -> Future[T]:
 def _run(future: Future[T], context: contextvars.Context, call: Callable[[], T]) -> None:
     try:
         future.set_result(context.run(call))
+    except StopIteration as stop:
+        # A future refuses StopIteration; the standard executor converts it the same way.
+        future.set_exception(RuntimeError(f"the call raised StopIteration: {stop}"))
     except BaseException as error:
         future.set_exception(error)
     finally:
@@ -59,7 +62,7 @@ async def wait_in_loop(future: Future[T], timeout: float | None = None) -> T:
         RuntimeError: It was running in another event loop, which has ended.
     """
     waiter = asyncio.wrap_future(future)
-    waiter.add_done_callback(_retrieve)
+    waiter.add_done_callback(retrieve)
     done, _ = await asyncio.wait({waiter}, timeout=timeout)
     if not done:
         raise TimeoutError
@@ -69,7 +72,7 @@ async def wait_in_loop(future: Future[T], timeout: float | None = None) -> T:
     return waiter.result()
 
 
-def _retrieve(waiter: asyncio.Future[T]) -> None:
+def retrieve(waiter: asyncio.Future[T]) -> None:
     """Mark a late failure as seen: whoever gave up waiting must not cause a "never retrieved" message."""
     if not waiter.cancelled():
         waiter.exception()

@@ -42,8 +42,14 @@ class Attempt:
     key: Hashable
     by_scope: bool
     deadline: float
-    unwanted: bool = False
+    unwanted: Future[None] = field(default_factory=Future)
+    """Done when the pool was closed meanwhile: whoever leads stops waiting for a server."""
     done: Future[None] = field(default_factory=Future)
+
+    def __post_init__(self) -> None:
+        # From here on a cancelled waiter of theirs cancels neither.
+        self.unwanted.set_running_or_notify_cancel()
+        self.done.set_running_or_notify_cancel()
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,8 +211,10 @@ class Lifecycle:
         with self.mutex:
             if ticket is not None and ticket is not self._epoch:
                 raise PoolClosingError.of(self.name)
-            dead = self._take_dead(here)
             opened = self.opened
+            dead = None
+            if opened is not None and self._is_dead(opened, here):
+                dead, opened = opened.handle, None
             if opened is not None:
                 if self._equal(opened, asking):
                     opened.recognise(asking.request)
@@ -217,6 +225,9 @@ class Lifecycle:
                 raise error from None
             if self._attempt is not None:
                 return Join(self._attempt)
+            if dead is not None:
+                self.opened = None
+                self.closing.append(dead)
             self._last_serial = next(self._serials)
             self._attempt = Attempt(self._last_serial, asking.key, ticket is not None, deadline)
             return Lead(self._attempt, dead)
@@ -237,7 +248,7 @@ class Lifecycle:
             PoolClosingError: The pool was closed meanwhile; the new client is not wanted.
         """
         with self.mutex:
-            if attempt.unwanted:
+            if attempt.unwanted.done():
                 raise PoolClosingError.of(self.name)
             before, self.opened = self.opened, _Opened(handle, asking, (asking.backend, handle.settings.key))
             self.opened_order = next(_opening_order)
@@ -255,7 +266,7 @@ class Lifecycle:
         with self.mutex:
             if self._attempt is attempt:
                 self._attempt = None
-            if error is not None and not attempt.unwanted:
+            if error is not None and not attempt.unwanted.done():
                 self._failure = (attempt, _copy_of(error))
         attempt.done.set_result(None)
 
@@ -271,8 +282,8 @@ class Lifecycle:
         self._scopes = 0
         self._remembered = None
         self._failure = None
-        if self._attempt is not None:
-            self._attempt.unwanted = True
+        if self._attempt is not None and not self._attempt.unwanted.done():
+            self._attempt.unwanted.set_result(None)
         opened, self.opened = self.opened, None
         handles = [*([opened.handle] if opened else []), *self.retired]
         self.retired = []
@@ -329,19 +340,15 @@ class Lifecycle:
 
     # Pieces
 
-    def _take_dead(self, here: AbstractEventLoop | None) -> ClientHandle | None:
-        """Take off a client whose loop is gone, or that somebody closed behind our back: it counts as not open."""
-        opened = self.opened
-        if opened is None:
-            return None
-        elsewhere = opened.loop is not None and opened.loop is not here
-        if elsewhere and not is_gone(cast("AbstractEventLoop", opened.loop)):
-            raise PoolLoopError.elsewhere(self.name, describe(opened.loop), describe(here))
-        if not elsewhere and not opened.handle.is_closed():
-            return None
-        self.opened = None
-        self.closing.append(opened.handle)
-        return opened.handle
+    def _is_dead(self, opened: _Opened, here: AbstractEventLoop | None) -> bool:
+        """Whether the client's loop is gone, or somebody closed it behind our back: it counts as not open."""
+        if opened.handle.is_closed():
+            return True
+        if opened.loop is None or opened.loop is here:
+            return False
+        if is_gone(opened.loop):
+            return True
+        raise PoolLoopError.elsewhere(self.name, describe(opened.loop), describe(here))
 
     def _shared_failure(self, asking: Asking, arrival: int, deadline: float) -> Exception | None:
         """How an attempt with an equal configuration failed that was under way during the caller's call."""
@@ -351,7 +358,7 @@ class Lifecycle:
         if failed.serial < arrival or failed.key != asking.key:
             return None
         # Somebody with more patience than the attempt had tries again.
-        out_of_time = isinstance(error, ServerSelectionTimeoutError)
+        out_of_time = isinstance(error, ServerSelectionTimeoutError) or getattr(error, "timeout", False)
         return None if out_of_time and deadline > failed.deadline + JOIN_GRACE else _copy_of(error)
 
     def _known(self, backend: str) -> str:
@@ -373,7 +380,10 @@ class Lifecycle:
 
 def _copy_of(error: Exception) -> Exception:
     """A fresh object to raise: one shared by a thousand callers would collect all their tracebacks."""
-    copied = error.__class__.__new__(error.__class__, *error.args)
-    copied.args = error.args
-    copied.__dict__.update(error.__dict__)
-    return copied
+    try:
+        copied = type(error)(*error.args)
+        copied.__dict__.update(error.__dict__)
+        return copied if str(copied) == str(error) else error
+    except Exception:
+        # A class of the user's that is not made from its arguments alone.
+        return error

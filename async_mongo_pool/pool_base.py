@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 import weakref
-from contextlib import suppress
+from concurrent.futures import wait
 from typing import TYPE_CHECKING, Any, ClassVar, Self, get_args, get_origin
 
 from . import processes
@@ -198,16 +198,25 @@ class PoolBase:
     def _finish_blocking(cls, handles: list[ClientHandle], drain: float, timeout: float) -> None:
         deadline = time.monotonic() + timeout + CLOSE_GRACE
         closings = cls._begin_finish(handles, drain, timeout)
-        for closing in closings:
-            # How a closing failed is logged when it ends; whoever closes can do nothing about it.
-            with suppress(Exception):
-                closing.result(max(deadline - time.monotonic(), 0))
+        while (pending := cls._pending(handles)) and (left := deadline - time.monotonic()) > 0:
+            wait(pending, min(left, CLOSE_GRACE))
         cls._tell_unfinished(closings, timeout)
+
+    @classmethod
+    def _pending(cls, handles: list[ClientHandle]) -> list[Future[CloseReport]]:
+        """The closings that are not done; asked for again, one whose event loop has ended is ended at once."""
+        return [closing for handle in handles if not (closing := handle.finish(0, 0)).done()]
 
     @classmethod
     def _begin_finish(cls, handles: list[ClientHandle], drain: float, timeout: float) -> list[Future[CloseReport]]:
         drain = min(drain, timeout * _DRAIN_SHARE)
         return [handle.finish(drain, timeout) for handle in handles]
+
+    @classmethod
+    def _check_bounds(cls, drain: Any, timeout: Any) -> None:
+        for name, value in (("drain", drain), ("timeout", timeout)):
+            if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < float("inf"):
+                raise PoolConfigurationError.bad_value(name, repr(value), "argument", "seconds, 0 or more")
 
     @classmethod
     def _tell_unfinished(cls, closings: list[Future[CloseReport]], timeout: float) -> None:
@@ -259,6 +268,9 @@ class PoolBase:
     def _closed(cls, handle: ClientHandle, finished: Future[CloseReport]) -> None:
         """Tell of a client that was closed."""
         name = cls._lifecycle.name
+        if handle not in (*cls._lifecycle.closing, *cls._lifecycle.retired):
+            # It was never this pool's: its start failed or was cancelled, which is told elsewhere.
+            return
         if cls._lifecycle.forget(handle):
             processes.let_go(cls._lifecycle)
         if (error := finished.exception()) is not None:
@@ -267,7 +279,7 @@ class PoolBase:
         report = finished.result()
         if report.abandoned:
             logger.warning(
-                "%s closed after %.1f s; %d operations were still busy",
+                "%s closed after %.1f s; %d operation(s) were still busy",
                 name,
                 report.seconds,
                 report.abandoned,

@@ -52,8 +52,13 @@ def let_go(lifecycle: Lifecycle) -> None:
     _open.discard(lifecycle)
 
 
+def _everything() -> set[Lifecycle]:
+    # Copies first: other threads open and close pools meanwhile.
+    return {*list(_all), *list(_open)}
+
+
 def _before_fork() -> None:
-    handles = [handle for lifecycle in list(_all | _open) for handle in lifecycle.handles()]
+    handles = [handle for lifecycle in _everything() for handle in lifecycle.handles()]
     _forking[threading.get_ident()] = [driver_state.parts_before_fork(handle.driver_client) for handle in handles]
 
 
@@ -62,7 +67,7 @@ def _after_fork_in_parent() -> None:
 
 
 def _after_fork_in_child() -> None:
-    for lifecycle in list(_all | _open):
+    for lifecycle in _everything():
         _inherited.extend(lifecycle.after_fork_in_child())
     _open.clear()
     parts = _forking.pop(threading.get_ident(), [])
@@ -84,7 +89,7 @@ def _at_exit() -> None:
     """Close what is open, side by side, within one budget; the daemon threads that do it die with us."""
     deadline = time.monotonic() + EXIT_BUDGET
     closings = []
-    for handle in [handle for lifecycle in list(_all | _open) for handle in lifecycle.detach()]:
+    for handle in [handle for lifecycle in _everything() for handle in lifecycle.detach()]:
         # Where no thread can be started any more, each closing is over when it returns: they share the budget.
         left = max(deadline - time.monotonic(), 0)
         # Whatever is wrong with one of them, the others are to be closed.

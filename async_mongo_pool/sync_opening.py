@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 from .backends import pymongo_sync
 from .daemon import in_daemon_thread
 from .diagnosis import explain_failure
-from .errors import PoolConfigurationError, PoolStartTimeoutError
+from .errors import PoolClosingError, PoolConfigurationError, PoolStartTimeoutError
 from .lifecycle import JOIN_GRACE, Lead, Reuse
 from .pool_base import logger
 
@@ -91,11 +91,14 @@ def _lead(
         handle = pymongo_sync.create(lifecycle.name, settings)
         handle.when_finished = pool._closed
         with _closed_if_it_fails(handle):
-            handle.start(max(deadline - time.monotonic(), 0.001), warm_up=warm_up)
+            seconds = max(deadline - time.monotonic(), 0.001)
+            handle.start(seconds, warm_up=warm_up, unless=step.attempt.unwanted)
             replaced = lifecycle.publish(step.attempt, asking, handle)
         pool._opened(handle, replaced)
     except Exception as error:
         failure = explain_failure(lifecycle.name, error, asking.settings)
+        if step.attempt.unwanted.done():
+            failure = PoolClosingError.of(lifecycle.name)
     else:
         return handle, cast("PyMongoSyncHandle | None", replaced)
     finally:

@@ -65,7 +65,8 @@ class MongoDBConnectionPool(PoolBase):
                 whenever a connection has to be made. None: what ``initialize`` or ``configure`` was given
                 before, completed by what is given here, else ``MONGODB_URI``.
             backend: "pymongo", the only one here.
-            timeout: Seconds for everything; default: ``serverSelectionTimeoutMS`` (5 s).
+            timeout: Seconds for everything; default: ``serverSelectionTimeoutMS`` (5 s). Who waits for
+                another caller's attempt gives it half a second more to report.
             warm_up: Wait, within ``timeout``, until minPoolSize connections are open.
             preset: "development", "production", "high_concurrency" or "serverless": other defaults.
             **options: Any option of the driver, under any spelling, and ``max_threads`` (unused here),
@@ -207,7 +208,11 @@ class MongoDBConnectionPool(PoolBase):
         Args:
             drain: Seconds to wait for operations and transactions in progress.
             timeout: Seconds for everything. What is still busy then is given up and logged.
+
+        Raises:
+            PoolConfigurationError: One of them is not a number of seconds.
         """
+        cls._check_bounds(drain, timeout)
         cls._finish_blocking(cls._lifecycle.detach(), drain, timeout)
 
     close_sync = close

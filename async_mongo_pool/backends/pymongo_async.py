@@ -14,7 +14,7 @@ from pymongo import AsyncMongoClient
 from pymongo.errors import PyMongoError
 
 from async_mongo_pool.daemon import in_daemon_thread, result_of, wait_in_loop
-from async_mongo_pool.loops import is_gone
+from async_mongo_pool.loops import is_gone, running_loop
 from async_mongo_pool.retirement import next_look
 
 from . import driver_state
@@ -142,6 +142,10 @@ class PyMongoAsyncHandle(AsyncClientHandle):
             self.loop.call_soon_threadsafe(self._retiring.cancel)
         future: Future[CloseReport] = Future()
         future.set_running_or_notify_cancel()
+        if running_loop() is self.loop:
+            # At once, so that a loop that ends right afterwards finds the task among those that it cancels.
+            self._start_closing(drain, timeout, future)
+            return future
         try:
             self.loop.call_soon_threadsafe(self._start_closing, drain, timeout, future)
         except RuntimeError:
@@ -162,6 +166,8 @@ class PyMongoAsyncHandle(AsyncClientHandle):
             # Somebody may have ended the future already, because this loop seemed to be gone.
             with suppress(InvalidStateError):
                 if task.cancelled():
+                    # Perhaps before its first step, when nothing inside it could clean up.
+                    driver_state.shut_sockets(self.client)
                     future.set_result(CloseReport(drained=False, abandoned=self.in_progress(), seconds=0.0))
                 elif (error := task.exception()) is not None:
                     future.set_exception(error)
@@ -185,7 +191,8 @@ class PyMongoAsyncHandle(AsyncClientHandle):
         except asyncio.CancelledError:
             driver_state.shut_sockets(self.client)
             raise
-        driver_state.interrupt_operations(self.client)
+        if abandoned:
+            driver_state.interrupt_operations(self.client)
         if self._starting is not None:
             await asyncio.wait({self._starting}, timeout=max(began + timeout - time.monotonic(), 0.05))
         return CloseReport(pause is None, abandoned, time.monotonic() - began)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from concurrent.futures import wait
+from concurrent.futures import FIRST_COMPLETED, wait
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,8 @@ from pymongo import MongoClient
 from pymongo.errors import PyMongoError
 
 from async_mongo_pool.daemon import in_daemon_thread, result_of
+from async_mongo_pool.errors import PoolClosingError
+from async_mongo_pool.loops import running_loop
 from async_mongo_pool.retirement import next_look
 
 from . import driver_state
@@ -80,8 +82,9 @@ class BlockingHandle(ClientHandle):
         try:
             return in_daemon_thread(f"{self.pool}-close", lambda: self._close(drain, timeout))
         except RuntimeError:
-            # The interpreter shuts down: from Python 3.12 on it starts no thread then. The caller has to do it.
-            return result_of(self._close(drain, timeout))
+            # The interpreter shuts down (from Python 3.12 on it starts no thread then), or the system has no
+            # more threads: the caller has to do it, and must not stall an event loop for longer than it takes.
+            return result_of(self._close(0 if running_loop() else drain, timeout))
 
     def _close(self, drain: float, timeout: float) -> CloseReport:
         began = time.monotonic()
@@ -93,7 +96,8 @@ class BlockingHandle(ClientHandle):
         # endSessions goes over the network; the rest of close() does not wait for a server.
         with suppress(PyMongoError), pymongo.timeout(remaining):
             self.driver_client.close()
-        driver_state.interrupt_operations(self.driver_client)
+        if abandoned:
+            driver_state.interrupt_operations(self.driver_client)
         self.release()
         return CloseReport(pause is None, abandoned, time.monotonic() - began)
 
@@ -110,13 +114,15 @@ class PyMongoSyncHandle(BlockingHandle):
     backend = "pymongo"
     client: MongoClient[dict[str, Any]]
 
-    def start(self, timeout: float, *, warm_up: bool) -> None:
-        """Connect, ping, and warm up if asked, within ``timeout`` seconds.
+    def start(self, timeout: float, *, warm_up: bool, unless: Future[None]) -> None:
+        """Connect, ping, and warm up if asked, within ``timeout`` seconds, or until ``unless`` is done.
 
         On a thread of its own, because the driver's deadline does not cover name resolution.
         """
         starting = in_daemon_thread(f"{self.pool}-start", lambda: self.start_blocking(timeout, warm_up=warm_up))
-        wait((starting,), timeout + GRACE)
+        wait((starting, unless), timeout + GRACE, return_when=FIRST_COMPLETED)
+        if unless.done():
+            raise PoolClosingError.of(self.pool)
         if not starting.done():
             raise self.start_timed_out(timeout)
         starting.result()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import socket
 import threading
 import time
 import warnings
@@ -17,6 +18,7 @@ from async_mongo_pool import (
     AsyncMongoDBConnectionPool,
     MongoDBConnectionPool,
     PoolClosingError,
+    PoolConfigurationError,
     PoolNotInitializedError,
 )
 from async_mongo_pool.testing import Mongod
@@ -119,7 +121,7 @@ async def test_what_is_still_busy_is_given_up_and_logged(
     outcomes = await asyncio.gather(*running, return_exceptions=True)
     assert time.monotonic() - began < 2.5
     assert all(isinstance(outcome, Exception) for outcome in outcomes)
-    assert "2 operations were still busy" in caplog.text
+    assert "2 operation(s) were still busy" in caplog.text
 
 
 async def test_a_closing_pool_hands_out_nothing(subject: Subject, mongodb_uri: str) -> None:
@@ -314,3 +316,67 @@ async def test_close_works_when_no_thread_is_to_be_had(mongodb_uri: str, monkeyp
         subject.pool.close()
     with pytest.raises(InvalidOperation):
         ping(client)
+
+
+async def test_close_ends_an_initialize_that_waits_for_a_server(subject: Subject, mongodb_uri: str) -> None:
+    with socket.socket() as deaf:
+        deaf.bind(("127.0.0.1", 0))
+        deaf.listen(5)
+        silent = f"mongodb://127.0.0.1:{deaf.getsockname()[1]}/"
+        opening = asyncio.ensure_future(subject.initialize(silent, timeout=20))
+        await asyncio.sleep(0.3)
+        began = time.monotonic()
+        await subject.close()
+        with pytest.raises(PoolClosingError):
+            await opening
+        assert await subject.initialize(mongodb_uri) is not None
+        assert time.monotonic() - began < 5
+
+
+@pytest.mark.core
+@pytest.mark.parametrize("wrong", [{"timeout": None}, {"drain": "soon"}, {"timeout": -1}, {"drain": True}])
+async def test_close_refuses_bounds_that_are_none(
+    subject: Subject, mongodb_uri: str, wrong: dict[str, Any]
+) -> None:
+    client = await subject.initialize(mongodb_uri)
+    with pytest.raises(PoolConfigurationError, match="seconds"):
+        await subject.close(**wrong)
+    assert subject.pool.get_client() is client
+
+
+def test_close_from_elsewhere_while_the_loop_ends(mongodb_uri: str) -> None:
+    subject = Subject("pymongo")
+    opened, closing = threading.Event(), threading.Event()
+
+    def owner() -> None:
+        loop = asyncio.new_event_loop()
+        client = loop.run_until_complete(subject.initialize(mongodb_uri))
+        slow = loop.create_task(sleep_on_server(client, 1))
+        opened.set()
+        loop.run_until_complete(asyncio.to_thread(closing.wait, 5))
+        loop.run_until_complete(asyncio.sleep(0.1))
+        # Stopped, not closed: the closing that began in it stands still.
+        stopped.wait(15)
+        slow.cancel()
+        loop.run_until_complete(asyncio.gather(slow, return_exceptions=True))
+        loop.run_until_complete(asyncio.sleep(0.5))
+        loop.run_until_complete(loop.shutdown_default_executor())
+        loop.close()
+
+    stopped = threading.Event()
+    thread = threading.Thread(target=owner)
+    thread.start()
+    assert opened.wait(10)
+
+    async def close() -> float:
+        began = time.monotonic()
+        closing.set()
+        await subject.pool.close()
+        return time.monotonic() - began
+
+    try:
+        assert asyncio.run(close()) < 3
+        assert subject.pool._lifecycle.is_idle()
+    finally:
+        stopped.set()
+        thread.join(15)

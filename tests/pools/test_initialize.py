@@ -420,3 +420,24 @@ def test_named_pools_of_two_classes_with_one_name_are_two() -> None:
     first, second = make(), make()
     assert first.named("x") is not second.named("x")
     assert issubclass(second.named("x"), second)
+
+
+async def test_a_callable_that_has_nothing_left_says_so(subject: Subject) -> None:
+    answers: Any = iter(())
+    began = time.monotonic()
+    with pytest.raises(RuntimeError, match="StopIteration"):
+        await subject.initialize(lambda: next(answers))
+    assert time.monotonic() - began < 2
+
+
+@pytest.mark.leaves(reason="the driver leaves the socket of a monitor that is cancelled to the collector")
+async def test_a_cancelled_start_is_not_told_as_a_busy_closing(
+    async_subject: Subject, mongodb_uri: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    for moment in range(10):
+        opening = asyncio.ensure_future(async_subject.initialize(mongodb_uri))
+        await asyncio.sleep(moment / 2000)
+        opening.cancel()
+        await asyncio.gather(opening, return_exceptions=True)
+        await async_subject.close(drain=0)
+    assert "still busy" not in caplog.text

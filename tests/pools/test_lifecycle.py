@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import threading
 from concurrent.futures import Future
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from pymongo.errors import OperationFailure, ServerSelectionTimeoutError
+from pymongo.errors import NetworkTimeout, OperationFailure, ServerSelectionTimeoutError
 
 from async_mongo_pool import PoolClosingError, PoolConfigurationConflict, PoolConfigurationError, PoolLoopError
 from async_mongo_pool.asking import Asking, Request
@@ -30,7 +31,7 @@ def handle_for(asking: Asking, loop: asyncio.AbstractEventLoop | None = None) ->
     assert asking.settings is not None
     handle = ClientHandle("pool", asking.settings)
     handle.backend = asking.backend
-    handle.client = object()
+    handle.client = SimpleNamespace(_closed=False)
     handle.loop = loop
     return handle
 
@@ -344,3 +345,73 @@ def test_requests_for_one_callable_are_equal(lifecycle: Lifecycle) -> None:
     assert keys[0] == keys[1]
     assert hash(keys[0]) == hash(keys[1])
     assert keys[0] != keys[2]
+
+
+class Peculiar(Exception):
+    """Cannot be made from its arguments, as pydantic's ValidationError cannot."""
+
+    def __new__(cls, *, code: int) -> Peculiar:
+        return super().__new__(cls, f"code {code}")
+
+    def __init__(self, *, code: int) -> None:
+        super().__init__(f"code {code}")
+
+
+def test_an_error_that_cannot_be_copied_is_shared_itself(lifecycle: Lifecycle) -> None:
+    asking = lifecycle.ask(request())
+    step = lead(lifecycle, asking)
+    waited_since = lifecycle.arrival()
+    error = Peculiar(code=7)
+    lifecycle.settle(step.attempt, error)
+    assert step.attempt.done.done()
+    with pytest.raises(Peculiar, match="code 7"):
+        claim(lifecycle, asking, waited_since)
+
+
+def test_whoever_only_joins_leaves_a_dead_client_to_the_leader(lifecycle: Lifecycle) -> None:
+    handle = open_pool(lifecycle, lifecycle.ask(request()))
+    replacing = lifecycle.ask(request(maxPoolSize=5))
+    step = lead(lifecycle, replacing)
+    handle.client._closed = True
+    assert isinstance(claim(lifecycle, replacing), Join)
+    assert lifecycle.handle() is handle
+    assert lifecycle.closing == []
+    lifecycle.settle(step.attempt)
+    assert lead(lifecycle, replacing).dead is handle
+    assert lifecycle.closing == [handle]
+
+
+def test_a_closed_client_is_dead_for_every_loop(lifecycle: Lifecycle) -> None:
+    loop, here = asyncio.new_event_loop(), asyncio.new_event_loop()
+    asking = lifecycle.ask(request())
+    handle = open_pool(lifecycle, asking, loop=loop)
+    handle.client._closed = True
+    assert isinstance(claim(lifecycle, asking, here=here), Lead)
+    loop.close()
+    here.close()
+
+
+def test_patience_counts_for_every_kind_of_timeout(lifecycle: Lifecycle) -> None:
+    asking = lifecycle.ask(request())
+    step = lead(lifecycle, asking)
+    waited_since = lifecycle.arrival()
+    lifecycle.settle(step.attempt, NetworkTimeout("too slow"))
+    assert isinstance(claim(lifecycle, asking, waited_since, deadline=DEADLINE + 10), Lead)
+
+
+def test_bound_methods_of_one_object_are_one_callable(lifecycle: Lifecycle) -> None:
+    class Vault:
+        def uri(self) -> str:
+            return URI
+
+    vault = Vault()
+    keys = [lifecycle.ask(Request(vault.uri, None, None, {})).key for _ in range(2)]
+    assert keys[0] == keys[1]
+    assert hash(keys[0]) == hash(keys[1])
+
+
+def test_the_selection_timeout_bounds_a_callable_too(lifecycle: Lifecycle) -> None:
+    options = {"server_selection_timeout_ms": 7000}
+    assert lifecycle.ask(Request(lambda: URI, None, None, options)).seconds(None) == 7
+    assert lifecycle.ask(Request(URI, None, None, options)).seconds(None) == 7
+    assert lifecycle.ask(Request(lambda: URI, None, None, {})).seconds(None) == 5
