@@ -266,7 +266,7 @@ def check(connection: Any, options: Any, preset: Any, environ: dict[str, str]) -
     return True
 
 
-@settings(QUIET, max_examples=3000)
+@settings(QUIET, max_examples=3500)
 @given(connection_strings(), wild_options, presets, environments)
 def test_any_input_gives_a_client_or_a_clear_error(
     connection: str, options: dict[str, Any], preset: Any, environ: dict[str, str]
