@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -65,8 +66,9 @@ async def test_nothing_fails_across_a_change_of_options(
     await subject.call(old.replaced.accounts.insert_one, {})
     await subject.call(old.replaced.accounts.delete_many, {})
     stop, change = asyncio.Event(), asyncio.Event()
-    handles = 200 if subject.is_async else 20
-    writers = [asyncio.ensure_future(keep_inserting(subject, old, stop)) for _ in range(handles)]
+    # The twin's calls run in threads: enough of them for all to be under way at once.
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(250, thread_name_prefix="asyncio_"))
+    writers = [asyncio.ensure_future(keep_inserting(subject, old, stop)) for _ in range(200)]
     readers = [asyncio.ensure_future(read_slowly(subject, old)) for _ in range(20)]
     transfers = [asyncio.ensure_future(transfer(subject, old, n, change)) for n in range(20)]
     await asyncio.sleep(0.3)
@@ -100,6 +102,7 @@ async def test_an_unfinished_cursor_outlives_retire_after(
     documents = subject.documents(old.retired.numbers.find({}, batch_size=2))
     first = await anext(documents)
     await subject.initialize(mongodb_uri, maxPoolSize=11)
+    # Five times retire_after: long enough for a client that counts as unused to be gone.
     await asyncio.sleep(1)
     rest = [document async for document in documents]
     assert [first["n"], *(document["n"] for document in rest)] == list(range(10))
