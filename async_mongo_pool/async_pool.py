@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeAlias, cast, overload
@@ -15,7 +14,7 @@ from .daemon import wait_in_loop
 from .errors import PoolLoopError
 from .loops import running_loop
 from .pool_base import CLOSE_GRACE, PoolBase
-from .stats import LOOK_SHARE, NOT_INITIALIZED, STATS_BOUND, look_error
+from .report import NOT_INITIALIZED
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -315,28 +314,22 @@ class AsyncMongoDBConnectionPool(PoolBase, Generic[ClientT]):
             await cls._finish(cls._lifecycle.leave_scope(ticket), drain=5, timeout=10)
 
     @classmethod
-    async def get_pool_stats(cls) -> dict[str, Any]:
+    async def get_pool_stats(cls, *, server: bool = False) -> dict[str, Any]:
         """What the pool is and how it is; never raises, and answers within 2 s.
 
+        Args:
+            server: Also ask the server for its own count of connections (``server_connections``), which needs
+                the right to run serverStatus.
+
         Returns:
-            ``{"status": "not_initialized"}``, or the keys that ``async_mongo_pool.stats.pool_stats`` documents.
+            ``{"status": "not_initialized"}``, or the keys that ``async_mongo_pool.report.pool_stats`` documents.
             The status is "error" only when no server can be selected or a ping that had a connection failed;
             a pool with every connection in use is "connected" and ``saturated``.
         """
         handle = cls._lifecycle.handle()
         if handle is None or cls._lifecycle.client_for(running_loop()) is None:
             return dict(NOT_INITIALIZED)
-        error = None if handle.judged_by_heartbeats() else await cls._look(cast("AsyncClientHandle", handle))
-        return cls._stats(handle, error)
-
-    @classmethod
-    async def _look(cls, handle: AsyncClientHandle) -> str | None:
-        try:
-            async with asyncio.timeout(STATS_BOUND):
-                await handle.look(STATS_BOUND * LOOK_SHARE)
-        except Exception as error:
-            return look_error(error, handle)
-        return None
+        return cls._stats(handle, await cast("AsyncClientHandle", handle).examine(server=server))
 
     @classmethod
     async def close(cls, *, drain: float = 5, timeout: float = 10) -> None:

@@ -8,16 +8,25 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pymongo.errors import ConfigurationError, InvalidOperation, PyMongoError, ServerSelectionTimeoutError
+from pymongo.errors import (
+    ConfigurationError,
+    InvalidOperation,
+    PyMongoError,
+    ServerSelectionTimeoutError,
+    WaitQueueTimeoutError,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from .stats import PoolSnapshot
 
 __all__ = [
     "PoolClosingError",
     "PoolConfigurationConflict",
     "PoolConfigurationError",
     "PoolError",
+    "PoolExhaustedError",
     "PoolLoopError",
     "PoolNotInitializedError",
     "PoolStartTimeoutError",
@@ -121,3 +130,55 @@ class PoolStartTimeoutError(PoolError, ServerSelectionTimeoutError):
             f"{pool}.initialize gave up after {seconds:.1f} s while {stage}. "
             "Raise `timeout` (seconds; default: serverSelectionTimeoutMS) if the server is only slow."
         )
+
+
+class PoolExhaustedError(PoolError, WaitQueueTimeoutError):
+    """An operation found no free connection in time, or too many others waiting.
+
+    Attributes:
+        snapshot: What the pool was doing at that moment.
+    """
+
+    snapshot: PoolSnapshot | None = None
+
+    @classmethod
+    def waited(cls, snapshot: PoolSnapshot, seconds: float, limit: str) -> PoolExhaustedError:
+        """Say how long was waited, which limit ended it, and the whole state of the pool.
+
+        Args:
+            snapshot: Taken at the moment of the refusal.
+            seconds: How long the operation waited.
+            limit: What ended the wait, such as ``waitQueueTimeoutMS=200``.
+        """
+        return cls._telling(snapshot, f"no connection became free within {seconds:.2f} s ({limit})")
+
+    @classmethod
+    def too_many(cls, snapshot: PoolSnapshot, max_waiting: int) -> PoolExhaustedError:
+        """Say that ``max_waiting`` others wait already, and the whole state of the pool."""
+        return cls._telling(snapshot, f"{max_waiting} operation(s) wait already (max_waiting={max_waiting})")
+
+    @classmethod
+    def _telling(cls, snapshot: PoolSnapshot, reason: str) -> PoolExhaustedError:
+        totals, executor = snapshot.totals, snapshot.executor
+        state = [
+            f"{totals.used} in use of {_size(totals.max_size)}",
+            f"{totals.idle} idle",
+            f"{totals.connecting} connecting",
+            f"{totals.waiting} waiting",
+        ]
+        if executor is not None:
+            state.append(f"{executor.busy} of {executor.max_workers} threads busy")
+            if executor.streaming:
+                state.append(f"{executor.streaming} of them with change streams or tailable cursors")
+        if totals.used:
+            state.append(f"the oldest connection held for {totals.oldest_use_seconds:.1f} s")
+        error = cls(
+            f"{snapshot.pool}: {reason}: {', '.join(state)}. Raise maxPoolSize if the server has room, shorten "
+            "what holds connections (holders() names it), or raise waitQueueTimeoutMS if waiting longer is right."
+        )
+        error.snapshot = snapshot
+        return error
+
+
+def _size(max_size: int | None) -> str:
+    return "an unlimited number" if max_size is None else f"maxPoolSize {max_size}"

@@ -1,19 +1,29 @@
-"""The CMAP listener that every client of ours is built with: events in, connection counts out.
+"""The CMAP listener that every client of ours is built with: the driver's events in, counters out.
 
-One listener belongs to one client, because no CMAP event names its client. Handlers run in driver code, some
-with the driver's pool lock held (``pool_ready``, ``pool_cleared``): they touch a few integers, call nothing
-back and never raise.
+One listener belongs to one client, because no event names its client. Handlers run in driver code, some with the
+driver's pool lock held (``pool_ready``, ``pool_cleared``): they touch a few integers, call nothing back, never
+wait and never raise.
 """
 
 from __future__ import annotations
 
+import asyncio
+import os
 import threading
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+import weakref
+from collections import Counter
+from time import monotonic
+from typing import TYPE_CHECKING, Any
 
 from pymongo.monitoring import ConnectionPoolListener
 
+from .addresses import address_text
+from .counters import ServerCounters, Waiters, broken_laws
+from .distribution import Distribution, Recorder
+
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
     from pymongo.monitoring import (
         ConnectionCheckedInEvent,
         ConnectionCheckedOutEvent,
@@ -28,82 +38,241 @@ if TYPE_CHECKING:
         PoolReadyEvent,
     )
 
-__all__ = ["ConnectionEvents"]
+    from .addresses import Address
+    from .counters import DriverPool
+    from .stats import ServerStats
 
-Address = tuple[str, int | None]
+__all__ = ["ConnectionEvents", "TaskConnectionEvents"]
+
+_REASONS = {"poolClosed": "pool_closed", "connectionError": "connection_error"}
+"""CMAP's names where snake_case differs."""
 
 
-@dataclass(slots=True)
-class _Server:
-    """The connections of one server's pool, by the driver's connection id."""
+class _Servers(dict["Address", ServerCounters]):
+    """Makes a server's counters when it is first heard of, without a test in every handler."""
 
-    ready: set[int] = field(default_factory=set)
-    used: set[int] = field(default_factory=set)
+    def __init__(self, lock: threading.RLock, waiters: Waiters) -> None:
+        super().__init__()
+        self._new = lock, waiters
+
+    def __missing__(self, address: Address) -> ServerCounters:
+        return self.setdefault(address, ServerCounters(*self._new))
 
 
 class ConnectionEvents(ConnectionPoolListener):
-    """Counts the open and the used connections of one client, per server."""
+    """Counts what the connections of one client do, per server; for clients that work in threads.
 
-    def __init__(self) -> None:
+    Args:
+        max_size: maxPoolSize; None or 0 when unlimited.
+        min_size: minPoolSize.
+    """
+
+    def __init__(self, max_size: int | None = None, min_size: int = 0) -> None:
+        self._max_size = max_size or None
+        self._min_size = min_size
+        self.queue_waits: dict[int, float] = {}
+        """Seconds that the operation running on a thread had waited for that thread, by thread id (Motor)."""
+        self._reset()
+        _listeners.add(self)
+
+    def _reset(self) -> None:
+        # Re-entrant: the garbage collector or a signal handler may run driver code while this thread counts.
         self._lock = threading.RLock()
-        self._servers: dict[Address, _Server] = {}
+        self._waiters: Waiters = {}
+        self._servers = _Servers(self._lock, self._waiters)
+        self._queued = Recorder()
+        self.queue_waits.clear()
+
+    _key: Callable[[], Any] = staticmethod(threading.get_ident)
+    """Who acts now."""
+
+    # Read by anybody, from any thread.
 
     def used(self) -> int:
         """The connections that are checked out now, over all servers."""
         with self._lock:
-            return sum(len(server.used) for server in self._servers.values())
+            return sum(min(len(server.used), len(server.open)) for server in self._servers.values())
 
     def ready(self) -> int:
         """The open connections, used and idle, of the server that has most."""
         with self._lock:
-            return max((len(server.ready) for server in self._servers.values()), default=0)
+            return max((len(server.open) for server in self._servers.values()), default=0)
 
-    def pool_created(self, event: PoolCreatedEvent) -> None:
-        """Start a server's counts afresh: connection ids begin at 1 again in every new pool."""
+    def holdings(self) -> list[tuple[str, int, float, Any]]:
+        """Who holds what: address, connection id, since when (``time.monotonic``), and the key of the holder."""
         with self._lock:
-            self._servers[event.address] = _Server()
+            return [
+                (address_text(address), connection_id, since, key)
+                for address, server in self._servers.items()
+                for connection_id, (since, key) in server.used.items()
+            ]
 
-    def connection_ready(self, event: ConnectionReadyEvent) -> None:
-        """Count a connection that finished its handshake (again, after a re-authentication)."""
+    def count_slow(self, address: str) -> None:
+        """Count a connection that was held for too long.
+
+        Args:
+            address: As ``holdings`` tells it.
+        """
         with self._lock:
-            self._server(event.address).ready.add(event.connection_id)
+            for known, server in self._servers.items():
+                if address_text(known) == address:
+                    server.slow += 1
 
-    def connection_closed(self, event: ConnectionClosedEvent) -> None:
-        """Forget a connection; one that never became ready was never counted."""
+    def stats(self) -> tuple[list[ServerStats], list[str]]:
+        """Every server's numbers at one moment, and the laws of counting that they break."""
         with self._lock:
-            server = self._server(event.address)
-            server.ready.discard(event.connection_id)
-            server.used.discard(event.connection_id)
+            self.forget_the_gone()
+            now = monotonic()
+            waiting = Counter(map(id, self._waiters.values()))
+            stats = [
+                server.stats(address_text(address), now, self._max_size, self._min_size, waiting[id(server)])
+                for address, server in list(self._servers.items())
+            ]
+            unbalanced = [
+                f"{address_text(address)}: checked out = returned + used"
+                for address, server in self._servers.items()
+                if not server.returns_balance()
+            ]
+        return stats, unbalanced + [f"{server.address}: {law}" for server in stats for law in broken_laws(server)]
 
-    def connection_checked_out(self, event: ConnectionCheckedOutEvent) -> None:
-        """Count a connection as used."""
+    def total_wait(self, checkout_wait: Distribution) -> Distribution:
+        """How long operations waited for a thread and a connection together.
+
+        Args:
+            checkout_wait: How long they waited for a connection, over all servers.
+        """
         with self._lock:
-            self._server(event.address).used.add(event.connection_id)
+            queued = self._queued
+            return Distribution(
+                checkout_wait.sum_seconds + queued.seconds,
+                max(checkout_wait.max_seconds, queued.longest),
+                tuple(map(sum, zip(checkout_wait.buckets, queued.buckets, strict=True))),
+            )
 
-    def connection_checked_in(self, event: ConnectionCheckedInEvent) -> None:
-        """Count a connection as idle again."""
-        with self._lock:
-            self._server(event.address).used.discard(event.connection_id)
+    def forget_the_gone(self) -> None:
+        """Nothing to do for threads: whoever waits in one gets a connection or an error."""
 
-    # The driver calls every handler of a listener, and the base class raises in each.
-
-    def pool_ready(self, event: PoolReadyEvent) -> None:
-        """Nothing to count."""
-
-    def pool_cleared(self, event: PoolClearedEvent) -> None:
-        """Nothing to count: each connection that a clear closes has an event of its own."""
-
-    def pool_closed(self, event: PoolClosedEvent) -> None:
-        """Nothing to count: connections still in use report later."""
-
-    def connection_created(self, event: ConnectionCreatedEvent) -> None:
-        """Nothing to count until the handshake is done."""
+    # The events that come with every operation.
 
     def connection_check_out_started(self, event: ConnectionCheckOutStartedEvent) -> None:
-        """Nothing to count: the wait queue is measured elsewhere."""
+        """Somebody asks for a connection."""
+        self._servers[event.address].check_out_started(self._key())
+
+    def connection_checked_out(self, event: ConnectionCheckedOutEvent) -> None:
+        """Somebody got one."""
+        key = self._key()
+        waited = event.duration or 0.0
+        self._servers[event.address].checked_out(event.connection_id, waited, monotonic(), key)
+        if self.queue_waits:
+            self._count_queue_wait(waited, self.queue_waits.pop(key, 0.0))
+
+    def connection_checked_in(self, event: ConnectionCheckedInEvent) -> None:
+        """It was given back."""
+        self._servers[event.address].checked_in(event.connection_id, monotonic())
+
+    def _count_queue_wait(self, waited: float, queued: float) -> None:
+        if queued:
+            with self._lock:
+                # Its wait for the connection is counted; move it to where both waits together belong.
+                self._queued.move(waited, waited + queued)
+
+    # The rarer ones.
 
     def connection_check_out_failed(self, event: ConnectionCheckOutFailedEvent) -> None:
-        """Nothing to count: the wait queue is measured elsewhere."""
+        """Somebody got none."""
+        reason = _REASONS.get(event.reason, event.reason)
+        self._servers[event.address].check_out_failed(reason, self._key())
 
-    def _server(self, address: Address) -> _Server:
-        return self._servers.setdefault(address, _Server())
+    def connection_created(self, event: ConnectionCreatedEvent) -> None:
+        """A connection is being set up."""
+        self._servers[event.address].connection_created(event.connection_id, monotonic())
+
+    def connection_ready(self, event: ConnectionReadyEvent) -> None:
+        """It is open; or it was authenticated again."""
+        self._servers[event.address].connection_ready(event.connection_id, monotonic())
+
+    def connection_closed(self, event: ConnectionClosedEvent) -> None:
+        """It is gone."""
+        reason = _REASONS.get(event.reason, event.reason)
+        self._servers[event.address].connection_closed(event.connection_id, reason)
+
+    def pool_created(self, event: PoolCreatedEvent) -> None:
+        """A server was met; no connection may be made before its pool is ready."""
+        self._servers[event.address].pool_created()
+
+    def pool_ready(self, event: PoolReadyEvent) -> None:
+        """The server answered."""
+        self._servers[event.address].pool_ready()
+
+    def pool_cleared(self, event: PoolClearedEvent) -> None:
+        """Its connections are of no use any more."""
+        self._servers[event.address].pool_cleared(pauses=event.service_id is None)
+
+    def pool_closed(self, event: PoolClosedEvent) -> None:
+        """The client was closed, or the server left the deployment."""
+        self._servers[event.address].pool_closed()
+
+
+class TaskConnectionEvents(ConnectionEvents):
+    """For AsyncMongoClient, where tasks wait, and may be cancelled without an event."""
+
+    _PRUNE_FROM = 64
+
+    def _reset(self) -> None:
+        super()._reset()
+        self._prune_at = self._PRUNE_FROM
+
+    @staticmethod
+    def _key() -> Any:
+        try:
+            task = asyncio.current_task()
+        except RuntimeError:
+            task = None
+        # Weak, so that counting keeps no task, and nothing that its exception refers to, alive.
+        return threading.get_ident() if task is None else weakref.ref(task)
+
+    def connection_check_out_started(self, event: ConnectionCheckOutStartedEvent) -> None:
+        """Somebody asks for a connection."""
+        if len(self._waiters) >= self._prune_at:
+            # Without this, cancelled tasks would pile up for as long as nobody takes a snapshot.
+            with self._lock:
+                self.forget_the_gone()
+                self._prune_at = max(self._PRUNE_FROM, 2 * len(self._waiters))
+        super().connection_check_out_started(event)
+
+    def forget_the_gone(self) -> None:
+        """Count the waits of tasks that have ended as abandoned; the caller holds the lock."""
+        for key in [key for key in self._waiters if is_gone(key)]:
+            self._waiters.pop(key).abandoned += 1
+
+    def reconcile(self, pools: Mapping[Address, DriverPool]) -> None:
+        """Mend what the driver did not publish; to be called in the client's own event loop.
+
+        Args:
+            pools: What the driver's pools hold now.
+        """
+        with self._lock:
+            for address, server in self._servers.items():
+                if address in pools:
+                    server.reconcile(pools[address], is_gone)
+
+
+def is_gone(key: Any) -> bool:
+    """Whether the task that a key stands for has ended; a thread's key never counts as ended."""
+    if not isinstance(key, weakref.ref):
+        return False
+    task = key()
+    return task is None or task.done()
+
+
+_listeners: weakref.WeakSet[ConnectionEvents] = weakref.WeakSet()
+
+
+def _after_fork_in_child() -> None:
+    # Somebody who goes on using an inherited client must not meet a lock that another thread held at the fork.
+    for listener in list(_listeners):
+        listener._reset()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)

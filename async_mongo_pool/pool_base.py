@@ -6,6 +6,7 @@ import logging
 import time
 import weakref
 from concurrent.futures import wait
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, Self, get_args, get_origin
 
 from . import processes
@@ -13,7 +14,8 @@ from .asking import Request
 from .errors import PoolClosingError, PoolConfigurationError, PoolNotInitializedError
 from .lifecycle import Lifecycle
 from .loops import running_loop
-from .stats import NOT_INITIALIZED, pool_stats
+from .report import NOT_INITIALIZED, Findings, pool_stats
+from .stats import PoolSnapshot
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -79,10 +81,11 @@ class PoolBase:
         handle = self._lifecycle.handle()
         if handle is None:
             return f"<{self._lifecycle.name} not initialized>"
-        settings = handle.settings
+        totals = handle.snapshot().totals
         return (
-            f"<{self._lifecycle.name} open on {settings.masked_uri} with {handle.backend}: "
-            f"{handle.in_use()} in use of {settings.value('maxPoolSize') or 'unlimited'}>"
+            f"<{self._lifecycle.name} open on {handle.settings.masked_uri} with {handle.backend}: "
+            f"{totals.used} used, {totals.idle} idle, {totals.waiting} waiting, "
+            f"at most {handle.settings.value('maxPoolSize') or 'unlimited'} per server>"
         )
 
     @classmethod
@@ -171,6 +174,24 @@ class PoolBase:
         )
 
     @classmethod
+    def snapshot(cls) -> PoolSnapshot:
+        """What the pool is doing now, from memory alone: no server is asked and nothing is waited for.
+
+        Any thread may call it, at any time, and it never raises.
+
+        Returns:
+            Counts, durations and the laws they keep; see ``PoolSnapshot``. Of a pool that is not open all are
+            zero and its ``status`` says so.
+        """
+        lifecycle = cls._lifecycle
+        handle = lifecycle.handle()
+        if handle is not None:
+            return replace(handle.snapshot(), replacements=lifecycle.replacements)
+        if lifecycle.closing:
+            return replace(lifecycle.closing[-1].snapshot(), status="closing", replacements=lifecycle.replacements)
+        return PoolSnapshot(pool=lifecycle.name, backend=lifecycle.backend)
+
+    @classmethod
     def _database(cls, name: str | None, **options: Any) -> Any:
         client = cls._lifecycle.client_for(running_loop())
         if client is None:
@@ -187,12 +208,12 @@ class PoolBase:
         return client.get_database(name, **options)
 
     @classmethod
-    def _stats(cls, handle: ClientHandle, error: str | None) -> dict[str, Any]:
+    def _stats(cls, handle: ClientHandle, findings: Findings) -> dict[str, Any]:
         """The statistics, unless the pool was closed or replaced while its server was asked."""
         now = cls._lifecycle.handle()
         if now is None:
             return dict(NOT_INITIALIZED)
-        return pool_stats(now, cls._lifecycle.replacements, error=error if now is handle else None)
+        return pool_stats(now, cls.snapshot(), findings if now is handle else Findings())
 
     @classmethod
     def _finish_blocking(cls, handles: list[ClientHandle], drain: float, timeout: float) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias, cast
 
 from .asking import Request
 from .pool_base import PoolBase
-from .stats import LOOK_SHARE, NOT_INITIALIZED, STATS_BOUND, look_error
+from .report import NOT_INITIALIZED
 from .sync_opening import open_handle
 
 if TYPE_CHECKING:
@@ -176,27 +176,22 @@ class MongoDBConnectionPool(PoolBase):
             cls._finish_blocking(cls._lifecycle.leave_scope(ticket), drain=5, timeout=10)
 
     @classmethod
-    def get_pool_stats(cls) -> dict[str, Any]:
+    def get_pool_stats(cls, *, server: bool = False) -> dict[str, Any]:
         """What the pool is and how it is; never raises, and answers within 2 s.
 
+        Args:
+            server: Also ask the server for its own count of connections (``server_connections``), which needs
+                the right to run serverStatus.
+
         Returns:
-            ``{"status": "not_initialized"}``, or the keys that ``async_mongo_pool.stats.pool_stats`` documents.
+            ``{"status": "not_initialized"}``, or the keys that ``async_mongo_pool.report.pool_stats`` documents.
             The status is "error" only when no server can be selected or a ping that had a connection failed;
             a pool with every connection in use is "connected" and ``saturated``.
         """
         handle = cls._lifecycle.handle()
         if handle is None:
             return dict(NOT_INITIALIZED)
-        error = None if handle.judged_by_heartbeats() else cls._look(cast("PyMongoSyncHandle", handle))
-        return cls._stats(handle, error)
-
-    @classmethod
-    def _look(cls, handle: PyMongoSyncHandle) -> str | None:
-        try:
-            handle.look(STATS_BOUND * LOOK_SHARE)
-        except Exception as error:
-            return look_error(error, handle)
-        return None
+        return cls._stats(handle, cast("PyMongoSyncHandle", handle).examine(server=server))
 
     @classmethod
     def close(cls, *, drain: float = 5, timeout: float = 10) -> None:

@@ -22,10 +22,13 @@ from pymongo.synchronous.command_cursor import CommandCursor, RawBatchCommandCur
 from pymongo.synchronous.cursor import Cursor, RawBatchCursor
 from pymongo.synchronous.pool import Connection
 
+from async_mongo_pool.counters import DriverPool
 from async_mongo_pool.loops import running_loop
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+
+    from async_mongo_pool.addresses import Address
 
 __all__ = [
     "checked_out",
@@ -36,6 +39,7 @@ __all__ = [
     "interrupt_operations",
     "is_closed",
     "parts_before_fork",
+    "pools_now",
     "shut_sockets",
 ]
 
@@ -60,6 +64,18 @@ def checked_out(client: Any) -> list[int] | None:
     counts = [getattr(pool, "active_sockets", None) for pool in _pools(client)]
     known = [count for count in counts if isinstance(count, int)]
     return known if counts and len(known) == len(counts) else None
+
+
+def pools_now(client: Any) -> dict[Address, DriverPool]:
+    """What the driver's pools hold, by the address of their server; those that do not tell are left out."""
+    found = {}
+    for pool in _pools(client):
+        with suppress(AttributeError, TypeError, RuntimeError):
+            idle = frozenset([connection.id for connection in pool.conns])
+            counts = (pool.active_sockets, pool.requests, pool.operation_count)
+            if all(isinstance(count, int) for count in counts):
+                found[pool.address] = DriverPool(idle, *counts)
+    return found
 
 
 def has_unfinished_handle(client: Any) -> bool:

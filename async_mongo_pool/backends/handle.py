@@ -7,10 +7,12 @@ thread or loop can wait for, so that cancelling a waiter never leaves a client h
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import threading
+import time
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from pymongo.driver_info import DriverInfo
@@ -19,6 +21,9 @@ from pymongo.errors import OperationFailure, PyMongoError
 from async_mongo_pool._version import __version__
 from async_mongo_pool.errors import PoolStartTimeoutError
 from async_mongo_pool.events import ConnectionEvents
+from async_mongo_pool.report import LOOK_SHARE, STATS_BOUND, Findings
+from async_mongo_pool.stats import PoolSnapshot
+from async_mongo_pool.totals import is_full, total
 
 from . import driver_state
 
@@ -28,6 +33,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
     from async_mongo_pool.config import ClientSettings
+    from async_mongo_pool.stats import ExecutorStats
 
 __all__ = ["GRACE", "OUR_DRIVER", "POLL_INTERVAL", "AsyncClientHandle", "ClientHandle", "CloseReport"]
 
@@ -67,7 +73,8 @@ class ClientHandle:
     def __init__(self, pool: str, settings: ClientSettings) -> None:
         self.pool = pool
         self.settings = settings
-        self.events = ConnectionEvents()
+        self.events = self.make_events(settings.value("maxPoolSize"), settings.value("minPoolSize") or 0)
+        self.opened_at = time.monotonic()
         self.server_version: str | None = None
         self._version_refused = False
         # Re-entrant, because a signal handler may close the pool while this thread does.
@@ -83,6 +90,10 @@ class ClientHandle:
     def driver_client(self) -> Any:
         """The PyMongo client underneath: Motor's delegate, or the client itself."""
         return self.client
+
+    def make_events(self, max_size: int | None, min_size: int) -> ConnectionEvents:
+        """The listener that counts for this backend."""
+        return ConnectionEvents(max_size, min_size)
 
     def listeners(self) -> list[Any]:
         """Ours first, then the user's own."""
@@ -103,9 +114,36 @@ class ClientHandle:
 
     def saturated(self) -> bool:
         """Whether some server has every connection in use."""
-        limit = self.settings.value("maxPoolSize")
-        counts = driver_state.checked_out(self.driver_client) or [self.events.used()]
-        return bool(limit) and max(counts) >= limit
+        return self.snapshot().saturated
+
+    def snapshot(self) -> PoolSnapshot:
+        """What the client does now, from memory alone; any thread may ask.
+
+        The status is "open" and nothing was replaced, as far as a client knows.
+        """
+        servers, broken_laws = self.events.stats()
+        executor = self.executor_stats()
+        totals = total(servers)
+        if executor is not None:
+            waiting, wait = totals.pending_requests + executor.queued, self.events.total_wait(totals.checkout_wait)
+            totals = replace(totals, waiting=waiting, wait=wait)
+        return PoolSnapshot(
+            pool=self.pool,
+            backend=self.backend,
+            status="open",
+            seconds=time.monotonic() - self.opened_at,
+            opened_at=self.opened_at,
+            saturated=is_full(servers),
+            servers={server.address: server for server in servers},
+            totals=totals,
+            executor=executor,
+            drift=len(broken_laws),
+            broken_laws=tuple(broken_laws),
+        )
+
+    def executor_stats(self) -> ExecutorStats | None:
+        """The workers in front of the connections; None where there are none."""
+        return None
 
     def busy_for(self) -> float | None:
         """Whether work is in progress, and how long to wait before the next look.
@@ -212,6 +250,21 @@ class AsyncClientHandle(ClientHandle):
         """Connect, ping, and warm up if asked, within ``timeout`` seconds."""
         raise NotImplementedError
 
-    async def look(self, timeout: float) -> None:
-        """Ping, and ask for the version where it is not known, within ``timeout`` seconds."""
+    async def look(self, timeout: float, *, server: bool = False) -> dict[str, Any] | None:
+        """Ping, and ask for the version where it is not known, within ``timeout`` seconds.
+
+        Args:
+            timeout: Seconds for everything.
+            server: Also ask the server for its own count of connections, and return it.
+        """
         raise NotImplementedError
+
+    async def examine(self, *, server: bool) -> Findings:
+        """Look at the server, within the bound of ``get_pool_stats``; never raises."""
+        if self.judged_by_heartbeats():
+            return Findings.from_heartbeats(server=server)
+        try:
+            async with asyncio.timeout(STATS_BOUND):
+                return Findings(None, await self.look(STATS_BOUND * LOOK_SHARE, server=server))
+        except Exception as error:
+            return Findings.of_failure(error, self, server=server)

@@ -34,8 +34,8 @@ _told: set[str] = set()
 class _WatchfulEvents(ConnectionEvents):
     """Looks up when a connection is made: often enough to notice a change of the client, and never per call."""
 
-    def __init__(self, look: Callable[[], None]) -> None:
-        super().__init__()
+    def __init__(self, look: Callable[[], None], max_size: int | None, min_size: int) -> None:
+        super().__init__(max_size, min_size)
         self._look = look
 
     def connection_created(self, event: ConnectionCreatedEvent) -> None:
@@ -52,9 +52,12 @@ class MotorHandle(BlockingHandle, AsyncClientHandle):
 
     def __init__(self, pool: str, settings: ClientSettings) -> None:
         super().__init__(pool, settings)
-        self.events = _WatchfulEvents(self.notice_bypass)
         self.admission = MotorAdmission(pool, self._worker_limit)
         self._bypass_told = False
+
+    def make_events(self, max_size: int | None, min_size: int) -> ConnectionEvents:
+        """The listener that counts, and notices a client whose operations pass our workers by."""
+        return _WatchfulEvents(self.notice_bypass, max_size, min_size)
 
     @property
     def driver_client(self) -> Any:
@@ -68,10 +71,10 @@ class MotorHandle(BlockingHandle, AsyncClientHandle):
         except TimeoutError:
             raise self.start_timed_out(timeout) from None
 
-    async def look(self, timeout: float) -> None:
-        """Ping, and ask for the version where it is not known, within ``timeout`` seconds."""
+    async def look(self, timeout: float, *, server: bool = False) -> dict[str, Any] | None:
+        """Ping, ask for the version where it is not known, and for the server's connections if told to."""
         self.notice_bypass()
-        await self._call("look", lambda: self.look_blocking(timeout), timeout)
+        return await self._call("look", lambda: self.look_blocking(timeout, server=server), timeout)
 
     def in_progress(self) -> int:
         """The operations that wait for a worker or run on one."""

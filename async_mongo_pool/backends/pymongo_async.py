@@ -7,6 +7,7 @@ import logging
 import time
 from concurrent.futures import Future, InvalidStateError
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import pymongo
@@ -14,7 +15,9 @@ from pymongo import AsyncMongoClient
 from pymongo.errors import PyMongoError
 
 from async_mongo_pool.daemon import in_daemon_thread, result_of, wait_in_loop
+from async_mongo_pool.events import TaskConnectionEvents
 from async_mongo_pool.loops import is_gone, running_loop
+from async_mongo_pool.report import STATUS_COMMAND, no_server_connections, server_connections
 from async_mongo_pool.retirement import next_look
 
 from . import driver_state
@@ -24,6 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
     from async_mongo_pool.config import ClientSettings
+    from async_mongo_pool.events import ConnectionEvents
+    from async_mongo_pool.stats import PoolSnapshot
 
 __all__ = ["PyMongoAsyncHandle", "create"]
 
@@ -46,6 +51,25 @@ class PyMongoAsyncHandle(AsyncClientHandle):
     _starting: asyncio.Task[None] | None = None
     _retiring: asyncio.Task[None] | None = None
 
+    events: TaskConnectionEvents
+
+    def make_events(self, max_size: int | None, min_size: int) -> ConnectionEvents:
+        """The listener that counts for tasks."""
+        return TaskConnectionEvents(max_size, min_size)
+
+    def snapshot(self) -> PoolSnapshot:
+        """What the client does now, with the events mended that the driver leaves out when it is cancelled."""
+        if running_loop() is self.loop or not self.loop.is_running():
+            self._reconcile()
+        else:
+            # Only the loop's own thread sees the driver's pool hold still; whoever asks next has the result.
+            with suppress(RuntimeError):
+                self.loop.call_soon_threadsafe(self._reconcile)
+        return super().snapshot()
+
+    def _reconcile(self) -> None:
+        self.events.reconcile(driver_state.pools_now(self.client))
+
     async def start(self, timeout: float, *, warm_up: bool) -> None:
         """Connect, ping, and warm up if asked, within ``timeout`` seconds."""
         # Not cancelled with its caller: the driver leaves a socket behind when it is cancelled while
@@ -63,17 +87,27 @@ class PyMongoAsyncHandle(AsyncClientHandle):
         if warm_up:
             await self._warm_up(deadline)
 
-    async def look(self, timeout: float) -> None:
-        """Ping, and ask for the version where it is not known, within ``timeout`` seconds."""
-        await self._in_own_loop(self._look, timeout)
+    async def look(self, timeout: float, *, server: bool = False) -> dict[str, Any] | None:
+        """Ping, ask for the version where it is not known, and for the server's connections if told to."""
+        return await self._in_own_loop(partial(self._look, server=server), timeout)
 
-    async def _look(self, timeout: float) -> None:
+    async def _look(self, timeout: float, *, server: bool) -> dict[str, Any] | None:
         deadline = time.monotonic() + timeout
         await self._ping(timeout)
         if self.asks_version():
             with self.version_errors(), pymongo.timeout(max(deadline - time.monotonic(), 0.001)):
                 answer = await self.client.admin.command("buildInfo", read_preference=self.client.read_preference)
                 self.server_version = str(answer["version"])
+        return await self._fetch_status(max(deadline - time.monotonic(), 0.001)) if server else None
+
+    async def _fetch_status(self, timeout: float) -> dict[str, Any]:
+        try:
+            with pymongo.timeout(timeout):
+                return server_connections(
+                    await self.client.admin.command(STATUS_COMMAND, read_preference=self.client.read_preference)
+                )
+        except PyMongoError as error:
+            return no_server_connections(self.settings.redactor.scrub(str(error)))
 
     async def _ping(self, timeout: float) -> None:
         with pymongo.timeout(timeout):

@@ -14,6 +14,14 @@ from pymongo.errors import PyMongoError
 from async_mongo_pool.daemon import in_daemon_thread, result_of
 from async_mongo_pool.errors import PoolClosingError
 from async_mongo_pool.loops import running_loop
+from async_mongo_pool.report import (
+    LOOK_SHARE,
+    STATS_BOUND,
+    STATUS_COMMAND,
+    Findings,
+    no_server_connections,
+    server_connections,
+)
 from async_mongo_pool.retirement import next_look
 
 from . import driver_state
@@ -43,11 +51,22 @@ class BlockingHandle(ClientHandle):
         with pymongo.timeout(timeout):
             client.admin.command("ping", read_preference=client.read_preference)
 
-    def look_blocking(self, timeout: float) -> None:
-        """Ping, and ask for the version where it is not known, within ``timeout`` seconds."""
+    def look_blocking(self, timeout: float, *, server: bool = False) -> dict[str, Any] | None:
+        """Ping, ask for the version where it is not known, and for the server's connections if told to."""
         deadline = time.monotonic() + timeout
         self.ping_blocking(timeout)
         self._fetch_version(max(deadline - time.monotonic(), 0.001))
+        return self._fetch_status(max(deadline - time.monotonic(), 0.001)) if server else None
+
+    def _fetch_status(self, timeout: float) -> dict[str, Any]:
+        client = self.driver_client
+        try:
+            with pymongo.timeout(timeout):
+                return server_connections(
+                    client.admin.command(STATUS_COMMAND, read_preference=client.read_preference)
+                )
+        except PyMongoError as error:
+            return no_server_connections(self.settings.redactor.scrub(str(error)))
 
     def _fetch_version(self, timeout: float) -> None:
         if self.asks_version():
@@ -127,13 +146,22 @@ class PyMongoSyncHandle(BlockingHandle):
             raise self.start_timed_out(timeout)
         starting.result()
 
-    def look(self, timeout: float) -> None:
-        """Ping, and ask for the version where it is not known, within ``timeout`` seconds."""
-        looking = in_daemon_thread(f"{self.pool}-look", lambda: self.look_blocking(timeout))
+    def look(self, timeout: float, *, server: bool = False) -> dict[str, Any] | None:
+        """Ping, ask for the version where it is not known, and for the server's connections if told to."""
+        looking = in_daemon_thread(f"{self.pool}-look", lambda: self.look_blocking(timeout, server=server))
         wait((looking,), timeout)
         if not looking.done():
             raise TimeoutError
-        looking.result()
+        return looking.result()
+
+    def examine(self, *, server: bool) -> Findings:
+        """Look at the server, within the bound of ``get_pool_stats``; never raises."""
+        if self.judged_by_heartbeats():
+            return Findings.from_heartbeats(server=server)
+        try:
+            return Findings(None, self.look(STATS_BOUND * LOOK_SHARE, server=server))
+        except Exception as error:
+            return Findings.of_failure(error, self, server=server)
 
 
 def create(pool: str, settings: ClientSettings) -> PyMongoSyncHandle:

@@ -63,6 +63,12 @@ class PoolConfig:
         password: Overrides the connection string's.
         preset: ``development``, ``production``, ``high_concurrency`` or ``serverless``.
         max_threads: The most worker threads of a Motor pool. Default 512.
+        max_waiting: The most operations that may wait for a worker of a Motor pool. Default: no limit.
+        slow_checkout_ms: Log and count connections held for longer, in milliseconds. Default: never look.
+        slow_checkout_stack: Show in that log where the connection was checked out. Default False.
+        command_stats: Count and time each command. Default False.
+        slow_command_ms: Log commands that took longer, in milliseconds. Default: log none.
+        heartbeat_stats: Time heartbeats. Default False.
         retire_after: How long a replaced client lives at least, in seconds. Default 30.
         retire_limit: How long a replaced client lives at most, in seconds. Default 300.
         on_replace: Called with the old and the new client after a replacement.
@@ -98,6 +104,12 @@ class PoolConfig:
     password: str | Secret[str] | None = None
     preset: str | None = None
     max_threads: int | None = None
+    max_waiting: int | None = None
+    slow_checkout_ms: float | None = None
+    slow_checkout_stack: bool | None = None
+    command_stats: bool | None = None
+    slow_command_ms: float | None = None
+    heartbeat_stats: bool | None = None
     retire_after: float | None = None
     retire_limit: float | None = None
     on_replace: Callable[[Any, Any], Any] | None = None

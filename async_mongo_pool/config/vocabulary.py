@@ -93,6 +93,12 @@ ALIASES = {"ssl": "tls"}
 # Ours, not the driver's: how the pool runs around the client.
 POOL_OPTIONS = {
     "maxthreads": "max_threads",
+    "maxwaiting": "max_waiting",
+    "slowcheckoutms": "slow_checkout_ms",
+    "slowcheckoutstack": "slow_checkout_stack",
+    "commandstats": "command_stats",
+    "slowcommandms": "slow_command_ms",
+    "heartbeatstats": "heartbeat_stats",
     "retireafter": "retire_after",
     "retirelimit": "retire_limit",
     "onreplace": "on_replace",
@@ -169,6 +175,12 @@ ENVIRONMENT_OPTIONS = (
     "maxAdaptiveRetries",
     "enableOverloadRetargeting",
     "max_threads",
+    "max_waiting",
+    "slow_checkout_ms",
+    "slow_checkout_stack",
+    "command_stats",
+    "slow_command_ms",
+    "heartbeat_stats",
     "retire_after",
     "retire_limit",
 )

@@ -48,7 +48,17 @@ URI_ONLY_PAIRS: dict[str, tuple[Any, Any]] = {
     "unicode_decode_error_handler": ("replace", "ignore"),
     "fsync": (True, False),
 }
-OURS = {"max_threads": (7, 9), "retire_after": (2.5, 4.0), "retire_limit": (40.0, 50.0)}
+OURS = {
+    "max_threads": (7, 9),
+    "max_waiting": (0, 500),
+    "slow_checkout_ms": (250.0, 1000.0),
+    "slow_checkout_stack": (True, False),
+    "command_stats": (True, False),
+    "slow_command_ms": (100.0, 2500.0),
+    "heartbeat_stats": (True, False),
+    "retire_after": (2.5, 4.0),
+    "retire_limit": (40.0, 50.0),
+}
 WITH_PRESET = [(preset, name) for preset, options in PRESETS.items() for name in options]
 
 

@@ -96,6 +96,12 @@ def test_retirement_times_bend_and_contradict() -> None:
     "wrong",
     [
         {"max_threads": 0},
+        {"max_waiting": -1},
+        {"max_waiting": 1.5},
+        {"slow_checkout_ms": 0},
+        {"slow_command_ms": "soon"},
+        {"command_stats": 1},
+        {"heartbeat_stats": "yes"},
         {"max_threads": 1.5},
         {"max_threads": True},
         {"retire_after": 0},

@@ -1,0 +1,353 @@
+"""The counting itself: events of one server's connections in, a ``ServerStats`` out. No driver, no clock, no I/O.
+
+Events do not arrive in the order in which the driver's state changed. A connection is handed to the next thread
+before its check-in is published; a pool that was closed still reports connections that were in use, under
+numbers that its successor uses again. So every count here is commutative: whichever of two events comes first,
+the result is the same. What is under way is kept by connection id, several times if need be.
+
+Hot paths compute first and take the lock for a few call-free lines: a call inside a lock costs four times as
+much under contention, because the interpreter may switch threads there.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
+
+from .distribution import BOUNDS, Recorder
+from .stats import CHECKOUT_FAILURES, CLOSE_REASONS, ServerStats
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
+    from typing import Literal
+
+__all__ = ["DriverPool", "ServerCounters", "Waiters", "broken_laws"]
+
+T = TypeVar("T")
+
+
+class DriverPool(NamedTuple):
+    """What the driver's own pool holds at one moment.
+
+    Attributes:
+        idle: The ids of the connections that wait in it.
+        used: Checkouts that have a place, those included whose connection is still being set up.
+        reserved: The same and the connections being opened to reach minPoolSize.
+        requests: Checkouts in progress, those included that still wait for a place.
+    """
+
+    idle: frozenset[int]
+    used: int
+    reserved: int
+    requests: int
+
+
+class _ById(Generic[T]):
+    """What is under way, by connection id; an id that is there already is kept twice, the newer one first."""
+
+    __slots__ = ("newest", "older")
+
+    def __init__(self) -> None:
+        self.newest: dict[int, T] = {}
+        self.older: dict[int, list[T]] = {}
+
+    def add(self, connection_id: int, value: T) -> None:
+        if connection_id in self.newest:
+            self.older.setdefault(connection_id, []).append(self.newest[connection_id])
+        self.newest[connection_id] = value
+
+    def take(self, connection_id: int) -> T | None:
+        """Remove and return the oldest one; None if there is none."""
+        if waiting := self.older.get(connection_id):
+            value = waiting.pop(0)
+            if not waiting:
+                del self.older[connection_id]
+            return value
+        return self.newest.pop(connection_id, None)
+
+    def __contains__(self, connection_id: int) -> bool:
+        return connection_id in self.newest
+
+    def __len__(self) -> int:
+        return len(self.newest) + (sum(map(len, self.older.values())) if self.older else 0)
+
+    def items(self) -> Iterator[tuple[int, T]]:
+        yield from self.newest.items()
+        for connection_id, values in self.older.items():
+            yield from ((connection_id, value) for value in values)
+
+
+Waiters = dict[Any, "ServerCounters"]
+"""Who waits for a connection, and of which server: one entry per task or thread, which waits only once."""
+
+
+class ServerCounters:
+    """The counts of one server.
+
+    Args:
+        lock: Shared by all servers of a client, because they share the waiters.
+        waiters: Likewise shared.
+    """
+
+    __slots__ = (
+        "_lock",
+        "_waiters",
+        "abandoned",
+        "clears",
+        "closed",
+        "connecting",
+        "create",
+        "created",
+        "failed",
+        "missed_returns",
+        "open",
+        "slow",
+        "started",
+        "state",
+        "unseen_starts",
+        "use",
+        "used",
+        "wait",
+    )
+
+    def __init__(self, lock: AbstractContextManager[Any], waiters: Waiters) -> None:
+        self._lock = lock
+        self._waiters = waiters
+        self.state: Literal["ready", "paused", "closed"] = "paused"
+        self.connecting: _ById[float] = _ById()
+        self.open: _ById[None] = _ById()
+        self.used: _ById[tuple[float, Any]] = _ById()
+        self.started = 0
+        self.abandoned = 0
+        self.failed = dict.fromkeys(CHECKOUT_FAILURES, 0)
+        self.created = 0
+        self.closed = dict.fromkeys(CLOSE_REASONS, 0)
+        self.clears = 0
+        self.slow = 0
+        self.missed_returns = 0
+        self.unseen_starts = 0
+        self.wait = Recorder()
+        self.use = Recorder()
+        self.create = Recorder()
+
+    # One method for each event.
+
+    def check_out_started(self, key: Any) -> None:
+        """Count a request for a connection; an earlier one of the same task or thread was given up."""
+        waiters = self._waiters
+        with self._lock:
+            if key in waiters:
+                waiters[key].abandoned += 1
+            waiters[key] = self
+            self.started += 1
+
+    def check_out_failed(self, reason: str, key: Any) -> None:
+        """Count a request that failed."""
+        with self._lock:
+            self._waits_no_longer(key)
+            self.failed[reason] = self.failed.get(reason, 0) + 1
+
+    def checked_out(self, connection_id: int, waited: float, now: float, key: Any) -> None:
+        """Count a connection as used, by this task or thread, from ``now`` on."""
+        bucket = bisect_left(BOUNDS, waited)
+        waiters, used, wait = self._waiters, self.used.newest, self.wait
+        with self._lock:
+            if key in waiters:
+                del waiters[key]
+            else:
+                self._waits_no_longer(key)
+            if connection_id in used:
+                self.used.add(connection_id, (now, key))
+            else:
+                used[connection_id] = (now, key)
+            wait.buckets[bucket] += 1
+            wait.seconds += waited
+            if waited > wait.longest:
+                wait.longest = waited
+
+    def checked_in(self, connection_id: int, now: float) -> None:
+        """Count a connection as returned."""
+        used, use = self.used.newest, self.use
+        held = used.get(connection_id)
+        if held is not None:
+            seconds = now - held[0]
+            bucket = bisect_left(BOUNDS, seconds)
+            with self._lock:
+                if connection_id in used and used[connection_id] is held and not self.used.older:
+                    del used[connection_id]
+                    use.buckets[bucket] += 1
+                    use.seconds += seconds
+                    if seconds > use.longest:
+                        use.longest = seconds
+                    return
+        with self._lock:
+            oldest = self.used.take(connection_id)
+            if oldest is not None:
+                use.record(max(now - oldest[0], 0.0))
+
+    def connection_created(self, connection_id: int, now: float) -> None:
+        """Count a connection as being set up."""
+        with self._lock:
+            self.created += 1
+            self.connecting.add(connection_id, now)
+
+    def connection_ready(self, connection_id: int, now: float) -> None:
+        """Count a connection as open; the driver also says so after each re-authentication."""
+        with self._lock:
+            began = self.connecting.take(connection_id)
+            if began is not None:
+                self.create.record(max(now - began, 0.0))
+                self.open.add(connection_id, None)
+
+    def connection_closed(self, connection_id: int, reason: str) -> None:
+        """Count a connection as gone, whether it ever became ready or not."""
+        with self._lock:
+            # None is also the value of an open connection, so ask first.
+            known = connection_id in self.connecting or connection_id in self.open
+            if not known:
+                return
+            if self.connecting.take(connection_id) is None:
+                self.open.take(connection_id)
+            self.closed[reason] = self.closed.get(reason, 0) + 1
+
+    def pool_created(self) -> None:
+        """A pool for this server begins; the connections of an earlier one go on reporting."""
+        self.state = "paused"
+
+    def pool_ready(self) -> None:
+        """The server can be reached."""
+        self.state = "ready"
+
+    def pool_cleared(self, *, pauses: bool) -> None:
+        """Every connection is stale from now on; each says so itself when it is closed."""
+        with self._lock:
+            self.clears += 1
+            # Behind a load balancer only one service's connections are stale, and no event ends the pause.
+            if pauses and self.state == "ready":
+                self.state = "paused"
+
+    def pool_closed(self) -> None:
+        """No new connections; those in use still report."""
+        self.state = "closed"
+
+    # Corrections, for a driver that publishes half of its events when a task is cancelled.
+
+    def reconcile(self, driver: DriverPool, is_gone: Callable[[Any], bool]) -> None:
+        """Make the counts agree with the driver's own pool; a wrong guess is mended by the next call.
+
+        Args:
+            driver: Its state now; nothing may have happened between reading it and this call.
+            is_gone: Tells whether the task of a key has ended.
+        """
+        with self._lock:
+            self._find_returned(driver, is_gone)
+            self._find_closed(driver)
+            self._find_given_up(driver)
+
+    def _find_returned(self, driver: DriverPool, is_gone: Callable[[Any], bool]) -> None:
+        for connection_id in driver.idle & self.used.newest.keys():
+            self._miss_return(connection_id)
+        excess = len(self.used) - driver.used
+        if excess > 0:
+            suspects = sorted(self.used.items(), key=lambda item: (not is_gone(item[1][1]), item[1][0]))
+            for connection_id, _ in suspects[:excess]:
+                self._miss_return(connection_id)
+
+    def _miss_return(self, connection_id: int) -> None:
+        self.used.take(connection_id)
+        self.missed_returns += 1
+
+    def _find_closed(self, driver: DriverPool) -> None:
+        for connection_id in (driver.idle | self.used.newest.keys()) - self.open.newest.keys():
+            self.open.add(connection_id, None)
+            self.closed["unreported"] -= 1
+        missing = sorted(self.open.newest.keys() - driver.idle - self.used.newest.keys())
+        # Taken from the idle ones or just made, but not yet announced as checked out.
+        on_their_way = max(driver.reserved - len(self.used), 0)
+        for connection_id in missing[: max(len(missing) - on_their_way, 0)]:
+            self.open.take(connection_id)
+            self.closed["unreported"] += 1
+
+    def _find_given_up(self, driver: DriverPool) -> None:
+        mine = [key for key, server in self._waiters.items() if server is self]
+        for key in mine[: max(len(mine) - max(driver.requests - len(self.used), 0), 0)]:
+            del self._waiters[key]
+            self.abandoned += 1
+
+    def _waits_no_longer(self, key: Any) -> None:
+        if self._waiters.pop(key, None) is None:
+            if self.abandoned:
+                # It was given up for lost, and was not.
+                self.abandoned -= 1
+            else:
+                self.started += 1
+                self.unseen_starts += 1
+
+    def returns_balance(self) -> bool:
+        """Whether every checkout was returned or is still held."""
+        return sum(self.wait.buckets) == sum(self.use.buckets) + len(self.used) + self.missed_returns
+
+    def stats(self, address: str, now: float, max_size: int | None, min_size: int, waiting: int) -> ServerStats:
+        """The counts as they are; the caller holds the lock.
+
+        Args:
+            address: For people and metrics.
+            now: Of the same clock as the events.
+            max_size: maxPoolSize; None when unlimited.
+            min_size: minPoolSize.
+            waiting: How many of the waiters are this server's.
+        """
+        is_open, held = len(self.open), self.used.newest
+        # A check-in may be published after the next check-out of the same connection.
+        used = min(len(self.used), is_open)
+        connecting = len(self.connecting)
+        return ServerStats(
+            address=address,
+            state=self.state,
+            size=is_open + connecting,
+            used=used,
+            idle=is_open - used,
+            connecting=connecting,
+            pending_requests=waiting,
+            # A dictionary keeps the order of insertion: the first one is the oldest.
+            oldest_use_seconds=max(now - next(iter(held.values()))[0], 0.0) if held else 0.0,
+            max_size=max_size,
+            min_size=min_size,
+            checkouts_started=self.started,
+            checkouts=sum(self.wait.buckets),
+            checkouts_abandoned=self.abandoned,
+            checkout_failures=dict(self.failed),
+            connections_created=self.created,
+            connections_closed=dict(self.closed),
+            clears=self.clears,
+            slow_checkouts=self.slow,
+            events_missed=self.missed_returns + self.unseen_starts + self.closed["unreported"],
+            checkout_wait=self.wait.distribution(),
+            connection_use=self.use.distribution(),
+            connection_create=self.create.distribution(),
+        )
+
+
+def broken_laws(stats: ServerStats) -> list[str]:
+    """The laws of counting that a server's numbers break; empty when all of them hold."""
+    numbers = (
+        stats.used,
+        stats.idle,
+        stats.connecting,
+        stats.pending_requests,
+        stats.checkouts_abandoned,
+        *stats.connections_closed.values(),
+    )
+    finished = stats.checkouts + sum(stats.checkout_failures.values()) + stats.checkouts_abandoned
+    laws = {
+        "size = used + idle + connecting": stats.size == stats.used + stats.idle + stats.connecting,
+        "started = succeeded + failed + abandoned + waiting": (
+            stats.checkouts_started == finished + stats.pending_requests
+        ),
+        "created = closed + size": (
+            stats.connections_created == sum(stats.connections_closed.values()) + stats.size
+        ),
+        "nothing is negative": min(numbers) >= 0,
+    }
+    return [law for law, holds in laws.items() if not holds]
