@@ -32,15 +32,17 @@ class DriverPool(NamedTuple):
 
     Attributes:
         idle: The ids of the connections that wait in it.
-        used: Checkouts that have a place, those included whose connection is still being set up.
-        reserved: The same and the connections being opened to reach minPoolSize.
-        requests: Checkouts in progress, those included that still wait for a place.
+        placed: Checkouts that have a place, those included whose connection is still being set up.
+        connecting: Connections being set up.
+        reserved: Places that are taken: by checkouts, and by connections being opened to reach minPoolSize.
+        asked: Checkouts in progress, those included that still wait for a place.
     """
 
     idle: frozenset[int]
-    used: int
+    placed: int
+    connecting: int
     reserved: int
-    requests: int
+    asked: int
 
 
 class _ById(Generic[T]):
@@ -100,6 +102,8 @@ class ServerCounters:
         "create",
         "created",
         "failed",
+        "lost_uses",
+        "lost_waits",
         "missed_returns",
         "open",
         "slow",
@@ -125,6 +129,9 @@ class ServerCounters:
         self.closed = dict.fromkeys(CLOSE_REASONS, 0)
         self.clears = 0
         self.slow = 0
+        # Uses and waits that nobody ended, although the driver knows of fewer: which ones is not known.
+        self.lost_uses = 0
+        self.lost_waits = 0
         self.missed_returns = 0
         self.unseen_starts = 0
         self.wait = Recorder()
@@ -241,18 +248,27 @@ class ServerCounters:
             is_gone: Tells whether the task of a key has ended.
         """
         with self._lock:
+            self._find_never_connected(driver)
             self._find_returned(driver, is_gone)
             self._find_closed(driver)
-            self._find_given_up(driver)
+            mine = sum(server is self for server in self._waiters.values())
+            self.lost_waits = max(mine - max(driver.asked - len(self.used) + self.lost_uses, 0), 0)
+
+    def _find_never_connected(self, driver: DriverPool) -> None:
+        for connection_id in sorted(self.connecting.newest)[: max(len(self.connecting) - driver.connecting, 0)]:
+            self.connecting.take(connection_id)
+            self.closed["unreported"] += 1
 
     def _find_returned(self, driver: DriverPool, is_gone: Callable[[Any], bool]) -> None:
         for connection_id in driver.idle & self.used.newest.keys():
             self._miss_return(connection_id)
-        excess = len(self.used) - driver.used
-        if excess > 0:
-            suspects = sorted(self.used.items(), key=lambda item: (not is_gone(item[1][1]), item[1][0]))
-            for connection_id, _ in suspects[:excess]:
-                self._miss_return(connection_id)
+        filling = max(driver.reserved - driver.placed, 0)
+        most = driver.placed - max(len(self.connecting) - filling, 0)
+        excess = max(len(self.used) - most, 0)
+        for connection_id in [number for number, (_, key) in self.used.items() if is_gone(key)][:excess]:
+            self._miss_return(connection_id)
+            excess -= 1
+        self.lost_uses = excess
 
     def _miss_return(self, connection_id: int) -> None:
         self.used.take(connection_id)
@@ -264,16 +280,10 @@ class ServerCounters:
             self.closed["unreported"] -= 1
         missing = sorted(self.open.newest.keys() - driver.idle - self.used.newest.keys())
         # Taken from the idle ones or just made, but not yet announced as checked out.
-        on_their_way = max(driver.reserved - len(self.used), 0)
+        on_their_way = max(driver.reserved - len(self.used) + self.lost_uses - len(self.connecting), 0)
         for connection_id in missing[: max(len(missing) - on_their_way, 0)]:
             self.open.take(connection_id)
             self.closed["unreported"] += 1
-
-    def _find_given_up(self, driver: DriverPool) -> None:
-        mine = [key for key, server in self._waiters.items() if server is self]
-        for key in mine[: max(len(mine) - max(driver.requests - len(self.used), 0), 0)]:
-            del self._waiters[key]
-            self.abandoned += 1
 
     def _waits_no_longer(self, key: Any) -> None:
         if self._waiters.pop(key, None) is None:
@@ -298,9 +308,11 @@ class ServerCounters:
             min_size: minPoolSize.
             waiting: How many of the waiters are this server's.
         """
-        is_open, held = len(self.open), self.used.newest
+        lost, held = self.lost_uses, self.used.newest
+        is_open = len(self.open) - lost
         # A check-in may be published after the next check-out of the same connection.
-        used = min(len(self.used), is_open)
+        used = min(len(self.used) - lost, is_open)
+        lost_waits = min(self.lost_waits, waiting)
         connecting = len(self.connecting)
         return ServerStats(
             address=address,
@@ -309,20 +321,20 @@ class ServerCounters:
             used=used,
             idle=is_open - used,
             connecting=connecting,
-            pending_requests=waiting,
+            pending_requests=waiting - lost_waits,
             # A dictionary keeps the order of insertion: the first one is the oldest.
             oldest_use_seconds=max(now - next(iter(held.values()))[0], 0.0) if held else 0.0,
             max_size=max_size,
             min_size=min_size,
             checkouts_started=self.started,
             checkouts=sum(self.wait.buckets),
-            checkouts_abandoned=self.abandoned,
+            checkouts_abandoned=self.abandoned + lost_waits,
             checkout_failures=dict(self.failed),
             connections_created=self.created,
-            connections_closed=dict(self.closed),
+            connections_closed=self.closed | {"unreported": self.closed["unreported"] + lost},
             clears=self.clears,
             slow_checkouts=self.slow,
-            events_missed=self.missed_returns + self.unseen_starts + self.closed["unreported"],
+            events_missed=self.missed_returns + self.unseen_starts + self.closed["unreported"] + 2 * lost,
             checkout_wait=self.wait.distribution(),
             connection_use=self.use.distribution(),
             connection_create=self.create.distribution(),

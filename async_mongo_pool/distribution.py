@@ -75,7 +75,7 @@ class Distribution:
             if number and below + number >= rank:
                 lower = BOUNDS[index - 1] if index else 0.0
                 upper = min(BOUNDS[index], self.max_seconds) if index < len(BOUNDS) else self.max_seconds
-                return lower + max(upper - lower, 0.0) * (rank - below) / number
+                return min(lower + max(upper - lower, 0.0) * (rank - below) / number, upper)
             below += number
         return 0.0
 
