@@ -1,0 +1,89 @@
+"""The long run: ``make soak``. Random load and faults for as many operations as asked, and no drift.
+
+    python -m tests.soak --operations 1000000
+
+The load comes in portions. After each the pool is left to rest, its snapshot must equal what an independent
+witness counted, what the driver's pool holds and what the server counts, and a line of state is printed. Memory is
+printed too: it may grow at first, and must not keep growing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import gc
+import logging
+import sys
+import time
+from typing import TYPE_CHECKING
+
+import psutil
+
+from async_mongo_pool.testing import ReplicaSet
+from tests.pools.subjects import Subject
+from tests.statistics.load import Load
+
+if TYPE_CHECKING:
+    from async_mongo_pool.testing import Server
+
+BACKENDS = ("motor", "pymongo", "sync")
+PORTION = 20_000
+
+
+async def soak(backend: str, deployment: ReplicaSet, operations: int, seed: int) -> None:
+    """One backend's share; raises AssertionError at the first number that is not true."""
+    subject = Subject(backend)
+    load = Load(subject, deployment.uri, deployment.members, seed)
+    began = time.monotonic()
+    await load.open(maxPoolSize=20)
+    try:
+        while load.done + load.failed < operations:
+            await load.run(PORTION, tasks=16)
+            await load.run_with_faults(PORTION // 20, tasks=16)
+            await load.rest()
+            snapshots = load.compare()
+            # Replaced clients are closed by now; what they counted was compared, and may go.
+            del load.clients[:-1]
+            totals = snapshots[-1].totals
+            await _server_agrees(deployment.members, subject.name, totals.size)
+            gc.collect()
+            print(
+                f"{backend:8} {load.done + load.failed:>9,} operations, {load.failed:,} failed or cancelled, "
+                f"drift 0, {totals.events_missed} events missed and made good, "
+                f"{psutil.Process().memory_info().rss / 2**20:.0f} MiB, {time.monotonic() - began:.0f} s",
+                flush=True,
+            )
+    finally:
+        await subject.close(drain=0, timeout=5)
+        load.threads.shutdown()
+
+
+async def _server_agrees(members: list[Server], appname: str, size: int) -> None:
+    """The servers count our connections, and at most two of each member's monitors besides."""
+    deadline = time.monotonic() + 10
+    while True:
+        counted = sum(len(member.connections(appname)) for member in members)
+        if size <= counted <= size + 2 * len(members):
+            return
+        assert time.monotonic() < deadline, f"the servers count {counted} connections, the pool {size}"
+        await asyncio.sleep(0.2)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--operations", type=int, default=1_000_000, help="over all backends (default: a million)")
+    parser.add_argument("--backends", nargs="+", choices=BACKENDS, default=BACKENDS)
+    parser.add_argument("--seed", type=int, default=int(time.time()))
+    arguments = parser.parse_args()
+    # Replacements and faults are what this is about; they would be told of thousands of times.
+    logging.getLogger("async_mongo_pool").setLevel(logging.ERROR)
+    print(f"seed {arguments.seed}")
+    with ReplicaSet() as deployment:
+        for backend in arguments.backends:
+            share = arguments.operations // len(arguments.backends)
+            asyncio.run(soak(backend, deployment, share, arguments.seed))
+    print("no drift")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
