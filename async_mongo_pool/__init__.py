@@ -19,10 +19,12 @@ if TYPE_CHECKING:
         PoolConfigurationConflict,
         PoolConfigurationError,
         PoolError,
+        PoolExhaustedError,
         PoolLoopError,
         PoolNotInitializedError,
         PoolStartTimeoutError,
     )
+    from async_mongo_pool.stats import PoolSnapshot
     from async_mongo_pool.sync_pool import MongoDBConnectionPool
 
 __all__ = [
@@ -35,8 +37,10 @@ __all__ = [
     "PoolConfigurationConflict",
     "PoolConfigurationError",
     "PoolError",
+    "PoolExhaustedError",
     "PoolLoopError",
     "PoolNotInitializedError",
+    "PoolSnapshot",
     "PoolStartTimeoutError",
     "__version__",
 ]
@@ -47,6 +51,7 @@ _MODULES = {
     "MongoDBConnectionPool": "sync_pool",
     "OptionInForce": "config",
     "PoolConfig": "config",
+    "PoolSnapshot": "stats",
 } | {name: "errors" for name in __all__ if name.endswith(("Error", "Conflict"))}
 
 

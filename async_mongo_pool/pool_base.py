@@ -6,7 +6,6 @@ import logging
 import time
 import weakref
 from concurrent.futures import wait
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, Self, get_args, get_origin
 
 from . import processes
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
 
     from .backends.handle import ClientHandle, CloseReport
     from .config import OptionInForce, PoolConfig
+    from .stats import Holder
 
 __all__ = ["CLOSE_GRACE", "PoolBase", "logger"]
 
@@ -186,10 +186,22 @@ class PoolBase:
         lifecycle = cls._lifecycle
         handle = lifecycle.handle()
         if handle is not None:
-            return replace(handle.snapshot(), replacements=lifecycle.replacements)
-        if lifecycle.closing:
-            return replace(lifecycle.closing[-1].snapshot(), status="closing", replacements=lifecycle.replacements)
+            return handle.snapshot("open", lifecycle.replacements)
+        if closing := lifecycle.closing:
+            return closing[-1].snapshot("closing", lifecycle.replacements)
         return PoolSnapshot(pool=lifecycle.name, backend=lifecycle.backend)
+
+    @classmethod
+    def holders(cls) -> list[Holder]:
+        """Who holds a connection of this pool now, the one that has held longest first; memory only, never raises.
+
+        With ``slow_checkout_ms`` each is named by the task that asked for it and its last command, else on Motor
+        by the worker thread alone.
+        """
+        handle = cls._lifecycle.handle()
+        handles = [*([handle] if handle is not None else []), *cls._lifecycle.closing, *cls._lifecycle.retired]
+        found = [holder for each in handles for holder in each.observers.holders()]
+        return sorted(found, key=lambda holder: holder.seconds, reverse=True)
 
     @classmethod
     def _database(cls, name: str | None, **options: Any) -> Any:
@@ -259,6 +271,12 @@ class PoolBase:
         processes.keep_open(cls._lifecycle)
         for sentence in settings.warnings:
             logger.warning("%s: %s", name, sentence)
+        if settings.pool_options.max_waiting is not None and handle.backend != "motor":
+            logger.warning(
+                "%s: max_waiting bounds the queue in front of Motor's workers, which this backend does not have; "
+                "the driver's own queue knows no such limit: waitQueueTimeoutMS bounds the wait there",
+                name,
+            )
         if replaced is None:
             size = settings.value("maxPoolSize") or "unlimited"
             logger.info("%s opened %s with %s, maxPoolSize %s", name, settings.masked_uri, handle.backend, size)

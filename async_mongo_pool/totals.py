@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from operator import attrgetter
+from typing import TYPE_CHECKING
 
 from .distribution import Distribution
-from .stats import ConnectionStats, TotalStats
+from .stats import CHECKOUT_FAILURES, CLOSE_REASONS, TotalStats
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from .stats import ServerStats
 
@@ -28,30 +29,39 @@ _ADDED = (
     "slow_checkouts",
     "events_missed",
 )
-_ADDED_BY_REASON = ("checkout_failures", "connections_closed")
-_DURATIONS = ("checkout_wait", "connection_use", "connection_create", "heartbeat")
+_added = attrgetter(*_ADDED)
+_DURATIONS = tuple(map(attrgetter, ("checkout_wait", "connection_use", "connection_create", "heartbeat")))
 
 
-def total(servers: Sequence[ServerStats]) -> TotalStats:
-    """All servers together; nobody waits in front of the workers and no wait is theirs, as far as this tells.
+def total(
+    servers: Sequence[ServerStats],
+    queued: int = 0,
+    total_wait: Callable[[Distribution], Distribution] = lambda wait: wait,
+) -> TotalStats:
+    """All servers together.
 
     Args:
         servers: Each server's numbers. The sizes of servers whose pool is closed are left out.
+        queued: Operations that wait in front of the connections.
+        total_wait: Adds their wait to the wait for connections.
     """
-    of_all: dict[str, Any] = {name: sum(getattr(each, name) for each in servers) for name in _ADDED}
-    for name in _ADDED_BY_REASON:
-        of_all[name] = _by_reason(name, servers)
-    for name in _DURATIONS:
-        of_all[name] = Distribution.total(getattr(each, name) for each in servers)
+    added = dict(zip(_ADDED, map(sum, zip(*map(_added, servers), strict=True)), strict=False))
+    wait, use, create, heartbeat = (Distribution.total(map(durations, servers)) for durations in _DURATIONS)
     alive = [each for each in servers if each.state != "closed"]
     sizes = [each.max_size for each in alive]
     return TotalStats(
-        **of_all,
+        **added,
+        checkout_failures=_by_reason(CHECKOUT_FAILURES, [each.checkout_failures for each in servers]),
+        connections_closed=_by_reason(CLOSE_REASONS, [each.connections_closed for each in servers]),
+        checkout_wait=wait,
+        connection_use=use,
+        connection_create=create,
+        heartbeat=heartbeat,
         oldest_use_seconds=max((each.oldest_use_seconds for each in servers), default=0.0),
         max_size=None if None in sizes else sum(filter(None, sizes)),
         min_size=sum(each.min_size for each in alive),
-        waiting=of_all["pending_requests"],
-        wait=of_all["checkout_wait"],
+        waiting=added.get("pending_requests", 0) + queued,
+        wait=total_wait(wait),
     )
 
 
@@ -60,10 +70,11 @@ def is_full(servers: Iterable[ServerStats]) -> bool:
     return any(each.max_size is not None and each.used >= each.max_size for each in servers)
 
 
-def _by_reason(name: str, servers: Iterable[ServerStats]) -> dict[str, int]:
-    numbers: dict[str, int] = dict(getattr(ConnectionStats(), name))
-    for each in servers:
-        counts: Mapping[str, int] = getattr(each, name)
-        for reason, number in counts.items():
+def _by_reason(reasons: Iterable[str], counts: Sequence[Mapping[str, int]]) -> Mapping[str, int]:
+    if len(counts) == 1:
+        return counts[0]
+    numbers = dict.fromkeys(reasons, 0)
+    for each in counts:
+        for reason, number in each.items():
             numbers[reason] = numbers.get(reason, 0) + number
     return numbers

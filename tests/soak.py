@@ -13,7 +13,6 @@ import argparse
 import asyncio
 import gc
 import logging
-import sys
 import time
 from typing import TYPE_CHECKING
 
@@ -24,6 +23,8 @@ from tests.pools.subjects import Subject
 from tests.statistics.load import Load
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from async_mongo_pool.testing import Server
 
 BACKENDS = ("motor", "pymongo", "sync")
@@ -58,7 +59,7 @@ async def soak(backend: str, deployment: ReplicaSet, operations: int, seed: int)
         load.threads.shutdown()
 
 
-async def _server_agrees(members: list[Server], appname: str, size: int) -> None:
+async def _server_agrees(members: Sequence[Server], appname: str, size: int) -> None:
     """The servers count our connections, and at most two of each member's monitors besides."""
     deadline = time.monotonic() + 10
     while True:
@@ -86,4 +87,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

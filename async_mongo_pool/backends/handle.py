@@ -13,7 +13,7 @@ import threading
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from pymongo.driver_info import DriverInfo
 from pymongo.errors import OperationFailure, PyMongoError
@@ -21,6 +21,7 @@ from pymongo.errors import OperationFailure, PyMongoError
 from async_mongo_pool._version import __version__
 from async_mongo_pool.errors import PoolStartTimeoutError
 from async_mongo_pool.events import ConnectionEvents
+from async_mongo_pool.observers import Observers
 from async_mongo_pool.report import LOOK_SHARE, STATS_BOUND, Findings
 from async_mongo_pool.stats import PoolSnapshot
 from async_mongo_pool.totals import is_full, total
@@ -74,6 +75,7 @@ class ClientHandle:
         self.pool = pool
         self.settings = settings
         self.events = self.make_events(settings.value("maxPoolSize"), settings.value("minPoolSize") or 0)
+        self.observers = Observers.for_settings(pool, settings, self.events, self.backend)
         self.opened_at = time.monotonic()
         self.server_version: str | None = None
         self._version_refused = False
@@ -97,7 +99,7 @@ class ClientHandle:
 
     def listeners(self) -> list[Any]:
         """Ours first, then the user's own."""
-        return [self.events, *self.settings.event_listeners]
+        return [self.events, *self.observers.listeners(), *self.settings.event_listeners]
 
     def is_closed(self) -> bool:
         """Whether the client was closed, by us or by anybody who holds it."""
@@ -116,27 +118,31 @@ class ClientHandle:
         """Whether some server has every connection in use."""
         return self.snapshot().saturated
 
-    def snapshot(self) -> PoolSnapshot:
+    def snapshot(
+        self, status: Literal["open", "closing", "not_initialized"] = "open", replacements: int = 0
+    ) -> PoolSnapshot:
         """What the client does now, from memory alone; any thread may ask.
 
-        The status is "open" and nothing was replaced, as far as a client knows.
+        Args:
+            status: What the pool is doing with this client.
+            replacements: How often the pool has replaced one.
         """
         servers, broken_laws = self.events.stats()
+        if heartbeats := self.observers.heartbeats():
+            servers = [replace(each, heartbeat=heartbeats.get(each.address, each.heartbeat)) for each in servers]
         executor = self.executor_stats()
-        totals = total(servers)
-        if executor is not None:
-            waiting, wait = totals.pending_requests + executor.queued, self.events.total_wait(totals.checkout_wait)
-            totals = replace(totals, waiting=waiting, wait=wait)
         return PoolSnapshot(
             pool=self.pool,
             backend=self.backend,
-            status="open",
+            status=status,
             seconds=time.monotonic() - self.opened_at,
             opened_at=self.opened_at,
+            replacements=replacements,
             saturated=is_full(servers),
             servers={server.address: server for server in servers},
-            totals=totals,
+            totals=total(servers, executor.queued if executor is not None else 0, self.events.total_wait),
             executor=executor,
+            commands=self.observers.commands(),
             drift=len(broken_laws),
             broken_laws=tuple(broken_laws),
         )
@@ -227,6 +233,7 @@ class ClientHandle:
         return finished
 
     def _tell(self, finished: Future[CloseReport]) -> None:
+        self.observers.stop()
         if self.when_finished is not None:
             self.when_finished(self, finished)
 

@@ -8,7 +8,7 @@ import time
 from concurrent.futures import Future, InvalidStateError
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import pymongo
 from pymongo import AsyncMongoClient
@@ -57,7 +57,9 @@ class PyMongoAsyncHandle(AsyncClientHandle):
         """The listener that counts for tasks."""
         return TaskConnectionEvents(max_size, min_size)
 
-    def snapshot(self) -> PoolSnapshot:
+    def snapshot(
+        self, status: Literal["open", "closing", "not_initialized"] = "open", replacements: int = 0
+    ) -> PoolSnapshot:
         """What the client does now, with the events mended that the driver leaves out when it is cancelled."""
         if running_loop() is self.loop or not self.loop.is_running():
             self._reconcile()
@@ -65,7 +67,7 @@ class PyMongoAsyncHandle(AsyncClientHandle):
             # Only the loop's own thread sees the driver's pool hold still; whoever asks next has the result.
             with suppress(RuntimeError):
                 self.loop.call_soon_threadsafe(self._reconcile)
-        return super().snapshot()
+        return super().snapshot(status, replacements)
 
     def _reconcile(self) -> None:
         self.events.reconcile(driver_state.pools_now(self.client))

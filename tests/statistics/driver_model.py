@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 from async_mongo_pool.counters import DriverPool
@@ -141,15 +142,15 @@ class DriverModel:
         if actor.pool is self.pool and not self.pool.closed and not broken:
             self.pool.idle.append(actor.connection)
             return
-        connection = actor.connection
+        reason = "error" if broken else "pool_closed"
         self.closed += 1
-        actor.owed.append(lambda: self.counters.connection_closed(connection, "error" if broken else "pool_closed"))
+        actor.owed.append(partial(self.counters.connection_closed, actor.connection, reason))
 
     def drop_idle(self, actor: Actor, reason: str) -> None:
         """The background thread reaps, or a clear makes them stale."""
         for connection in self.pool.idle:
             self.closed += 1
-            actor.owed.append(lambda connection=connection: self.counters.connection_closed(connection, reason))
+            actor.owed.append(partial(self.counters.connection_closed, connection, reason))
         self.pool.idle = []
 
     def begin_again(self, actor: Actor) -> None:

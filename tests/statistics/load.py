@@ -1,4 +1,4 @@
-"""Random load on a pool: reads, writes, cursors, transactions, cancellations, faults, quiet times, replacements."""
+"""Random load on a pool: reads, writes, cursors, transactions, cancellations, faults, quiet times."""
 
 from __future__ import annotations
 
@@ -96,10 +96,17 @@ class Load:
             await asyncio.sleep(self.random.uniform(0.2, 0.6))
 
     async def _work(self, operations: int, cancelled: float) -> None:
+        known = (
+            self._find,
+            self._find,
+            self._insert,
+            self._update,
+            self._iterate,
+            self._aggregate,
+            self._transact,
+        )
         for _ in range(operations):
-            operation = self.random.choice(
-                (self._find, self._find, self._insert, self._update, self._iterate, self._aggregate, self._transact)
-            )
+            operation = self.random.choice(known)
             task = asyncio.ensure_future(operation(self.subject.pool.get_client()))
             if self.random.random() < cancelled:
                 # What it meets is chance: a wait in either queue, the network, a check-in.

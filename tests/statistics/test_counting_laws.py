@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -10,9 +11,11 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from async_mongo_pool.counters import ServerCounters, Waiters, broken_laws
-from async_mongo_pool.stats import ServerStats
 
 from .driver_model import Actor, DriverModel
+
+if TYPE_CHECKING:
+    from async_mongo_pool.stats import ServerStats
 
 pytestmark = pytest.mark.core
 
