@@ -107,9 +107,7 @@ class ServerCounters:
         "missed_returns",
         "open",
         "slow",
-        "started",
         "state",
-        "unseen_starts",
         "use",
         "used",
         "wait",
@@ -122,7 +120,6 @@ class ServerCounters:
         self.connecting: _ById[float] = _ById()
         self.open: _ById[None] = _ById()
         self.used: _ById[tuple[float, Any]] = _ById()
-        self.started = 0
         self.abandoned = 0
         self.failed = dict.fromkeys(CHECKOUT_FAILURES, 0)
         self.created = 0
@@ -133,7 +130,6 @@ class ServerCounters:
         self.lost_uses = 0
         self.lost_waits = 0
         self.missed_returns = 0
-        self.unseen_starts = 0
         self.wait = Recorder()
         self.use = Recorder()
         self.create = Recorder()
@@ -142,17 +138,20 @@ class ServerCounters:
 
     def check_out_started(self, key: Any) -> None:
         """Count a request for a connection; an earlier one of the same task or thread was given up."""
-        waiters = self._waiters
+        # Without the lock: nobody else acts for this task or thread, and one item is set in one step.
+        if key in self._waiters:
+            self._give_up(key)
+        self._waiters[key] = self
+
+    def _give_up(self, key: Any) -> None:
         with self._lock:
-            if key in waiters:
-                waiters[key].abandoned += 1
-            waiters[key] = self
-            self.started += 1
+            self._waiters.pop(key).abandoned += 1
 
     def check_out_failed(self, reason: str, key: Any) -> None:
         """Count a request that failed."""
         with self._lock:
-            self._waits_no_longer(key)
+            if self._waiters.pop(key, None) is None:
+                self._was_not_given_up()
             self.failed[reason] = self.failed.get(reason, 0) + 1
 
     def checked_out(self, connection_id: int, waited: float, now: float, key: Any) -> None:
@@ -163,7 +162,7 @@ class ServerCounters:
             if key in waiters:
                 del waiters[key]
             else:
-                self._waits_no_longer(key)
+                self._was_not_given_up()
             if connection_id in used:
                 self.used.add(connection_id, (now, key))
             else:
@@ -285,14 +284,9 @@ class ServerCounters:
             self.open.take(connection_id)
             self.closed["unreported"] += 1
 
-    def _waits_no_longer(self, key: Any) -> None:
-        if self._waiters.pop(key, None) is None:
-            if self.abandoned:
-                # It was given up for lost, and was not.
-                self.abandoned -= 1
-            else:
-                self.started += 1
-                self.unseen_starts += 1
+    def _was_not_given_up(self) -> None:
+        # Its task was taken for gone while it waited.
+        self.abandoned = max(self.abandoned - 1, 0)
 
     def returns_balance(self) -> bool:
         """Whether every checkout was returned or is still held."""
@@ -314,6 +308,7 @@ class ServerCounters:
         used = min(len(self.used) - lost, is_open)
         lost_waits = min(self.lost_waits, waiting)
         connecting = len(self.connecting)
+        checkouts = sum(self.wait.buckets)
         return ServerStats(
             address=address,
             state=self.state,
@@ -326,15 +321,15 @@ class ServerCounters:
             oldest_use_seconds=max(now - next(iter(held.values()))[0], 0.0) if held else 0.0,
             max_size=max_size,
             min_size=min_size,
-            checkouts_started=self.started,
-            checkouts=sum(self.wait.buckets),
+            checkouts_started=checkouts + sum(self.failed.values()) + self.abandoned + waiting,
+            checkouts=checkouts,
             checkouts_abandoned=self.abandoned + lost_waits,
             checkout_failures=dict(self.failed),
             connections_created=self.created,
             connections_closed=self.closed | {"unreported": self.closed["unreported"] + lost},
             clears=self.clears,
             slow_checkouts=self.slow,
-            events_missed=self.missed_returns + self.unseen_starts + self.closed["unreported"] + 2 * lost,
+            events_missed=self.missed_returns + self.closed["unreported"] + 2 * lost,
             checkout_wait=self.wait.distribution(),
             connection_use=self.use.distribution(),
             connection_create=self.create.distribution(),

@@ -7,10 +7,10 @@ wait and never raise.
 
 from __future__ import annotations
 
-import asyncio
 import os
 import threading
 import weakref
+from asyncio import current_task
 from collections import Counter
 from time import monotonic
 from typing import TYPE_CHECKING, Any
@@ -123,7 +123,8 @@ class ConnectionEvents(ConnectionPoolListener):
         with self._lock:
             self.forget_the_gone()
             now = monotonic()
-            waiting = Counter(map(id, self._waiters.values()))
+            # In one step, because whoever begins to wait does so without the lock.
+            waiting = Counter(map(id, list(self._waiters.values())))
             stats = [
                 server.stats(address_text(address), now, self._max_size, self._min_size, waiting[id(server)])
                 for address, server in list(self._servers.items())
@@ -225,7 +226,7 @@ class TaskConnectionEvents(ConnectionEvents):
     @staticmethod
     def _key() -> Any:
         try:
-            task = asyncio.current_task()
+            task = current_task()
         except RuntimeError:
             task = None
         # Weak, so that counting keeps no task, and nothing that its exception refers to, alive.
@@ -238,11 +239,11 @@ class TaskConnectionEvents(ConnectionEvents):
             with self._lock:
                 self.forget_the_gone()
                 self._prune_at = max(self._PRUNE_FROM, 2 * len(self._waiters))
-        super().connection_check_out_started(event)
+        self._servers[event.address].check_out_started(self._key())
 
     def forget_the_gone(self) -> None:
         """Count the waits of tasks that have ended as abandoned; the caller holds the lock."""
-        for key in [key for key in self._waiters if is_gone(key)]:
+        for key in list(filter(is_gone, list(self._waiters))):
             self._waiters.pop(key).abandoned += 1
 
     def reconcile(self, pools: Mapping[Address, DriverPool]) -> None:

@@ -106,7 +106,9 @@ class ConnectionStats(_Plain):
         connection_use: How long connections were checked out.
         connection_create: How long setting up a connection took, by our own clock (the driver's duration
             leaves DNS, TCP and TLS out).
-        heartbeat: Round trips of heartbeats that were not awaited; empty unless ``heartbeat_stats`` is on.
+        heartbeat: Round trips of heartbeats that were not awaited; empty unless ``heartbeat_stats`` is on. With
+            the streaming protocol only the first one of each connection is not; ``serverMonitoringMode="poll"``
+            measures each.
     """
 
     _derived = ("utilization", "failure_rate")
@@ -278,7 +280,9 @@ class Holder(_Plain):
     Attributes:
         server: As ``ServerStats.address``.
         connection_id: The driver's number for the connection, unique per server and pool.
-        name: The task that checked it out (AsyncMongoClient) or the thread (MongoClient, Motor's workers).
+        name: The task that checked it out (AsyncMongoClient), or the thread (MongoClient); on Motor the worker
+            thread, and with ``slow_checkout_ms`` the task that asked for the operation. Whether a task has ended
+            meanwhile is said behind its name.
         seconds: For how long.
         command: The last command that began there; None unless ``slow_checkout_ms`` is set.
         stack: Where it was checked out; None unless ``slow_checkout_stack`` is set.

@@ -112,3 +112,22 @@ def test_opening_and_closing_meanwhile_never_breaks_a_scrape(mongodb_uri: str) -
         scrapes += 1
     threads[0].join(10)
     assert scrapes > rounds
+
+
+def test_commands_and_heartbeats_appear_when_they_are_asked_for(mongodb_uri: str, wait_until: Any) -> None:
+    registry = CollectorRegistry()
+    pool = MongoDBConnectionPool.named("exporters-opted-in")
+    prometheus.register(pool, registry=registry)
+    options: dict[str, Any] = {"command_stats": True, "heartbeat_stats": True, "heartbeatFrequencyMS": 500}
+    with pool.scope(mongodb_uri, **options) as client:
+        for _ in range(OPERATIONS):
+            client.admin.command("buildInfo")
+        found = samples(registry)
+        (pings,) = [
+            number
+            for (name, labels), number in found.items()
+            if name == "mongo_command_duration_seconds_count"
+            and {("command", "buildInfo"), ("outcome", "success")} <= labels
+        ]
+        assert pings >= OPERATIONS
+        wait_until(lambda: of_pool(registry, pool).get("mongo_server_heartbeat_seconds_count", 0) >= 1)

@@ -1,0 +1,31 @@
+"""What observers do in a child process: neither wait for a lock of the parent nor count on its threads."""
+
+from __future__ import annotations
+
+import os
+import weakref
+
+__all__ = ["StartsAfresh"]
+
+
+class StartsAfresh:
+    """An object with locks or threads, for the case that somebody goes on using an inherited client."""
+
+    def __init__(self) -> None:
+        _all.add(self)
+
+    def after_fork_in_child(self) -> None:
+        """Make every lock, queue and count anew; nothing may be waited for."""
+        raise NotImplementedError
+
+
+_all: weakref.WeakSet[StartsAfresh] = weakref.WeakSet()
+
+
+def _after_fork_in_child() -> None:
+    for each in list(_all):
+        each.after_fork_in_child()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)
