@@ -105,9 +105,10 @@ async def compare(make: Callable[..., Run], uri: str, tasks: int, pairs: int, op
         without.append(costs[bare])
     middles = sorted(statistics.median(random.choices(ratios, k=pairs)) for _ in range(2000))
     low, high = middles[50], middles[-50]
+    more, least, most = (100 * (ratio - 1) for ratio in (statistics.median(ratios), low, high))
     return (
         f"{make.__name__:8} {tasks:>4} task(s): {statistics.median(without) * 1e6:6.0f} us an operation without, "
-        f"{100 * (statistics.median(ratios) - 1):+.1f} % with ({100 * (low - 1):+.1f} to {100 * (high - 1):+.1f} %)"
+        f"{more:+.1f} % with ({least:+.1f} to {most:+.1f} %)"
     )
 
 
