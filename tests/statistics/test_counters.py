@@ -1,0 +1,176 @@
+"""Single hard cases of counting, each spelled out: events out of order, ids used again, events that never come."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from async_mongo_pool.counters import DriverPool, ServerCounters, Waiters, broken_laws
+from async_mongo_pool.stats import ServerStats
+
+pytestmark = pytest.mark.core
+
+
+class Counted:
+    """Counters with the clock and the waiters that belong to them."""
+
+    def __init__(self) -> None:
+        self.waiters: Waiters = {}
+        self.counters = ServerCounters(threading.RLock(), self.waiters)
+
+    def open(self, *connections: int) -> None:
+        for connection in connections:
+            self.counters.connection_created(connection, 0.0)
+            self.counters.connection_ready(connection, 0.5)
+
+    def take(self, connection: int, key: str, now: float, waited: float = 0.0) -> None:
+        self.counters.check_out_started(key)
+        self.counters.checked_out(connection, waited, now, key)
+
+    def stats(self, now: float = 100.0) -> ServerStats:
+        stats = self.counters.stats("h:1", now, 10, 0, len(self.waiters))
+        assert broken_laws(stats) == []
+        assert self.counters.returns_balance()
+        return stats
+
+
+@pytest.fixture
+def counted() -> Counted:
+    return Counted()
+
+
+def nobody_is_gone(key: str) -> bool:
+    return False
+
+
+def test_the_next_use_is_announced_before_the_return_of_the_last(counted: Counted) -> None:
+    counted.open(1)
+    counted.take(1, "a", now=10.0)
+    counted.take(1, "b", now=12.0)
+    assert counted.stats().used == 1
+
+    counted.counters.checked_in(1, now=13.0)
+    during = counted.stats()
+    assert (during.used, during.idle) == (1, 0)
+    # The first return is a's, whatever came in between.
+    assert during.connection_use.sum_seconds == pytest.approx(3.0)
+
+    counted.counters.checked_in(1, now=20.0)
+    after = counted.stats()
+    assert (after.used, after.idle, after.connection_use.count) == (0, 1, 2)
+    assert after.connection_use.sum_seconds == pytest.approx(3.0 + 8.0)
+    assert after.connection_use.max_seconds == pytest.approx(8.0)
+
+
+def test_connections_of_a_closed_pool_report_under_the_numbers_of_the_next(counted: Counted) -> None:
+    counted.open(1)
+    counted.take(1, "a", now=1.0)
+    counted.counters.pool_closed()
+    counted.counters.pool_created()
+    counted.open(1)
+    counted.take(1, "b", now=2.0)
+    assert (counted.stats().used, counted.stats().size) == (2, 2)
+
+    counted.counters.checked_in(1, now=3.0)
+    counted.counters.connection_closed(1, "pool_closed")
+    assert (counted.stats().used, counted.stats().size) == (1, 1)
+    counted.counters.checked_in(1, now=4.0)
+    assert (counted.stats().used, counted.stats().idle) == (0, 1)
+
+
+def test_what_was_never_begun_does_not_end(counted: Counted) -> None:
+    counted.counters.connection_closed(7, "error")
+    counted.counters.checked_in(7, now=1.0)
+    counted.counters.connection_ready(7, now=1.0)
+    stats = counted.stats()
+    assert (stats.size, sum(stats.connections_closed.values()), stats.connection_use.count) == (0, 0, 0)
+    assert stats.connection_create.count == 0
+
+
+def test_a_handshake_that_fails_leaves_an_open_connection_of_the_same_number_alone(counted: Counted) -> None:
+    counted.open(1)
+    counted.counters.pool_created()
+    counted.counters.connection_created(1, now=1.0)
+    counted.counters.connection_closed(1, "error")
+    assert (counted.stats().connecting, counted.stats().size) == (0, 1)
+
+
+def test_the_longest_of_each_is_kept(counted: Counted) -> None:
+    counted.open(1)
+    for waited, used in ((0.2, 1.0), (0.7, 3.0), (0.1, 2.0)):
+        counted.take(1, "a", now=10.0, waited=waited)
+        counted.counters.checked_in(1, now=10.0 + used)
+    stats = counted.stats()
+    assert (stats.checkout_wait.max_seconds, stats.connection_use.max_seconds) == (0.7, 3.0)
+    assert stats.connection_create.max_seconds == 0.5
+
+
+def test_a_use_that_the_driver_knows_nothing_of_is_over(counted: Counted) -> None:
+    counted.open(1, 2)
+    counted.take(1, "a", now=1.0)
+    counted.take(2, "b", now=2.0)
+    # Somebody's check-in and closing were lost; whose cannot be told, but how many can.
+    counted.counters.reconcile(DriverPool(frozenset(), 1, 0, 1, 1), nobody_is_gone)
+    stats = counted.stats()
+    assert (stats.used, stats.idle, stats.size) == (1, 0, 1)
+    assert (stats.connections_closed["unreported"], stats.events_missed) == (1, 2)
+
+    counted.counters.reconcile(DriverPool(frozenset(), 1, 0, 1, 1), lambda key: key == "a")
+    assert [connection for connection, _ in counted.counters.used.items()] == [2]
+    stats = counted.stats()
+    assert (stats.used, stats.size, stats.connections_closed["unreported"]) == (1, 1, 1)
+
+
+def test_a_used_connection_that_is_idle_in_the_driver_was_returned(counted: Counted) -> None:
+    counted.open(1, 2)
+    counted.take(1, "a", now=1.0)
+    counted.take(2, "b", now=1.0)
+    counted.counters.reconcile(DriverPool(frozenset({1}), 1, 0, 1, 1), nobody_is_gone)
+    assert [connection for connection, _ in counted.counters.used.items()] == [2]
+    assert (counted.stats().used, counted.stats().idle, counted.stats().events_missed) == (1, 1, 1)
+
+
+def test_a_connection_on_its_way_to_its_user_is_not_taken_for_lost(counted: Counted) -> None:
+    counted.open(1)
+    counted.counters.check_out_started("a")
+    counted.counters.reconcile(DriverPool(frozenset(), 1, 0, 1, 1), nobody_is_gone)
+    assert (counted.stats().size, counted.stats().events_missed) == (1, 0)
+
+
+def test_while_another_connects_a_lost_closing_is_still_found(counted: Counted) -> None:
+    counted.open(1)
+    counted.counters.check_out_started("a")
+    counted.counters.connection_created(2, now=1.0)
+    counted.counters.reconcile(DriverPool(frozenset(), 1, 1, 1, 1), nobody_is_gone)
+    stats = counted.stats()
+    assert (stats.idle, stats.connecting, stats.connections_closed["unreported"]) == (0, 1, 1)
+
+
+def test_a_wrong_guess_is_mended_by_the_next_look(counted: Counted) -> None:
+    counted.open(1)
+    counted.counters.reconcile(DriverPool(frozenset(), 0, 0, 0, 0), nobody_is_gone)
+    assert counted.stats().size == 0
+    counted.counters.reconcile(DriverPool(frozenset({1}), 0, 0, 0, 0), nobody_is_gone)
+    assert (counted.stats().idle, counted.stats().events_missed) == (1, 0)
+
+
+def test_waits_that_the_driver_knows_nothing_of_are_abandoned(counted: Counted) -> None:
+    for key in "abc":
+        counted.counters.check_out_started(key)
+    counted.counters.reconcile(DriverPool(frozenset(), 0, 0, 0, 1), nobody_is_gone)
+    stats = counted.stats()
+    assert (stats.pending_requests, stats.checkouts_abandoned, stats.checkouts_started) == (1, 2, 3)
+    counted.counters.reconcile(DriverPool(frozenset(), 0, 0, 0, 3), nobody_is_gone)
+    assert (counted.stats().pending_requests, counted.stats().checkouts_abandoned) == (3, 0)
+
+
+def test_broken_numbers_name_their_law() -> None:
+    laws = {
+        "size = used + idle + connecting": ServerStats(address="h:1", size=3, used=1, connections_created=3),
+        "started = succeeded + failed + abandoned + waiting": ServerStats(address="h:1", checkouts_started=2),
+        "created = closed + size": ServerStats(address="h:1", connections_created=1),
+        "nothing is negative": ServerStats(address="h:1", used=-1, size=-1, connections_created=-1),
+    }
+    for law, stats in laws.items():
+        assert broken_laws(stats) == [law]
