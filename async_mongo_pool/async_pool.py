@@ -124,9 +124,8 @@ class AsyncMongoDBConnectionPool(PoolBase, Generic[ClientT]):
                 another caller's attempt gives it half a second more to report.
             warm_up: Wait, within ``timeout``, until minPoolSize connections are open.
             preset: "development", "production", "high_concurrency" or "serverless": other defaults.
-            **options: Any option of the driver, under any spelling, and ``max_threads`` (512),
-                ``retire_after`` (30 s), ``retire_limit`` (300 s), ``on_replace`` (called with the old and the
-                new client).
+            **options: Any option of the driver, under any spelling, and the pool's own, as ``PoolOptions``
+                documents them: ``max_waiting``, ``slow_checkout_ms``, ``command_stats``, ``retire_after`` ...
 
         Returns:
             The driver's own client.
