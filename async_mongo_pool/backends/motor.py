@@ -10,8 +10,8 @@ from motor.motor_asyncio import AsyncIOMotorClient
 from async_mongo_pool.daemon import in_daemon_thread, wait_in_loop
 from async_mongo_pool.events import ConnectionEvents
 
+from .admission import MotorAdmission, RunningLoop, WaitLimits
 from .handle import GRACE, OUR_DRIVER, AsyncClientHandle
-from .motor_admission import MotorAdmission, RunningLoop
 from .pymongo_sync import BlockingHandle
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pymongo.monitoring import ConnectionCreatedEvent
 
     from async_mongo_pool.config import ClientSettings
+    from async_mongo_pool.stats import ExecutorStats
 
     T = TypeVar("T")
 
@@ -52,7 +53,16 @@ class MotorHandle(BlockingHandle, AsyncClientHandle):
 
     def __init__(self, pool: str, settings: ClientSettings) -> None:
         super().__init__(pool, settings)
-        self.admission = MotorAdmission(pool, self._worker_limit)
+        self.admission = MotorAdmission(
+            pool,
+            self._worker_limit,
+            connections=settings.value("maxPoolSize") or None,
+            limits=WaitLimits(settings.value("waitQueueTimeoutMS"), settings.value("timeoutMS")),
+            max_waiting=settings.pool_options.max_waiting,
+            queue_waits=self.events.queue_waits,
+            on_submit=self.observers.on_submit,
+            snapshot=self.snapshot,
+        )
         self._bypass_told = False
 
     def make_events(self, max_size: int | None, min_size: int) -> ConnectionEvents:
@@ -79,6 +89,10 @@ class MotorHandle(BlockingHandle, AsyncClientHandle):
     def in_progress(self) -> int:
         """The operations that wait for a worker or run on one."""
         return max(self.admission.in_progress(), self.in_use())
+
+    def executor_stats(self) -> ExecutorStats:
+        """The state of the workers and of the line in front of them."""
+        return self.admission.stats()
 
     def refuse_new_work(self) -> None:
         """From now on only what finishes work begun before is let through."""

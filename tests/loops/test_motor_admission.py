@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from async_mongo_pool import PoolClosingError, PoolLoopError
-from async_mongo_pool.backends.motor_admission import MotorAdmission
+from async_mongo_pool.backends.admission import MotorAdmission
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -81,10 +81,30 @@ async def test_a_limit_that_rises_is_followed(desk: Desk, wait_until_async: Call
     results = [desk.submit(number) for number in range(3)]
     await wait_until_async(lambda: len(desk.started) == 1)
     desk.limit = 3
-    results.append(desk.submit(3))
-    await wait_until_async(lambda: len(desk.started) == 2)
+
+    def submit_another() -> bool:
+        results.append(desk.submit(len(results)))
+        return len(desk.started) == 3
+
+    # The limit is not asked for with each submission, but soon enough.
+    await wait_until_async(submit_another)
     desk.go_on.set()
-    assert await asyncio.gather(*results) == [0, 1, 2, 3]
+    assert await asyncio.gather(*results) == list(range(len(results)))
+
+
+async def test_the_limit_is_not_asked_for_with_each_submission(desk: Desk) -> None:
+    asked = 0
+
+    def limit() -> int:
+        nonlocal asked
+        asked += 1
+        return 1
+
+    desk.admission._limit = limit
+    results = [desk.submit(number) for number in range(1000)]
+    assert asked <= 3
+    desk.go_on.set()
+    await asyncio.gather(*results)
 
 
 async def test_an_idle_worker_serves_before_a_new_one_is_started(
@@ -94,8 +114,8 @@ async def test_an_idle_worker_serves_before_a_new_one_is_started(
     desk.go_on.set()
     for number in range(10):
         await desk.submit(number)
-        await wait_until_async(lambda: desk.admission._idle == 1)
-    assert len(workers()) == 1
+        await wait_until_async(lambda: desk.admission.stats().busy == 0)
+    assert len(workers()) == desk.admission.stats().workers == 1
 
 
 async def test_the_workers_are_daemons_and_gone_after_a_stop(

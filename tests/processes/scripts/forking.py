@@ -191,7 +191,7 @@ def while_our_locks_are_held(service: Service) -> Report:
         handle = lifecycle.handle()
         locks = [lifecycle.mutex, lifecycle.thread_lock, handle._finish_lock, handle.events._lock]
         if service.backend == "motor":
-            locks.append(handle.admission._changed)
+            locks.append(handle.admission._lock)
         with ExitStack() as stack:
             for lock in locks:
                 stack.enter_context(lock)

@@ -1,0 +1,140 @@
+"""The waiting line: who waits, in which order, and until when. Pure: no lock, no clock, no loop."""
+
+from __future__ import annotations
+
+from collections import deque
+from heapq import heapify, heappop, heappush
+from typing import Any, Generic, Protocol, TypeVar
+
+__all__ = ["GONE", "STARTED", "WAITING", "Deadlines", "Waiting", "WaitingLine"]
+
+WAITING, STARTED, GONE = range(3)
+"""The life of an operation: it waits, then it is given to a worker, or it leaves."""
+
+_FEW = 64
+
+
+class Waiting(Protocol):
+    """What the line asks of those who wait in it."""
+
+    state: int
+    ahead: bool
+    """Whether it goes ahead of new work."""
+
+    def forget(self) -> None:
+        """Let go of what it would have run: its place in the line may be cleared away later."""
+
+
+T = TypeVar("T", bound=Waiting)
+
+
+class WaitingLine(Generic[T]):
+    """Two classes, first in first out within each. Who leaves is skipped when its turn comes."""
+
+    def __init__(self) -> None:
+        self.waiting = 0
+        """Those who wait; the ones who left do not count."""
+        self.waiting_ahead = 0
+        """Those of them who go ahead of new work."""
+        self._ahead: deque[T] = deque()
+        self._behind: deque[T] = deque()
+
+    def add(self, operation: T) -> None:
+        """Put one at the end of its class."""
+        (self._ahead if operation.ahead else self._behind).append(operation)
+        self._count(operation, 1)
+
+    def put_back(self, operation: T) -> None:
+        """Put one that was taken back at the head of its class."""
+        operation.state = WAITING
+        (self._ahead if operation.ahead else self._behind).appendleft(operation)
+        self._count(operation, 1)
+
+    def take(self, *, new_work: bool) -> T | None:
+        """The next whose turn it is.
+
+        Args:
+            new_work: Whether new work may be taken; what goes ahead of it always may.
+        """
+        taken = _first(self._ahead)
+        if taken is None and new_work:
+            taken = _first(self._behind)
+        if taken is not None:
+            taken.state = STARTED
+            self._count(taken, -1)
+        return taken
+
+    def leave(self, operation: T) -> bool:
+        """Take one out, wherever it stands; False when it does not wait any more."""
+        if operation.state != WAITING:
+            return False
+        operation.state = GONE
+        operation.forget()
+        self._count(operation, -1)
+        if len(self._ahead) + len(self._behind) > 2 * self.waiting + _FEW:
+            self._ahead = deque(each for each in self._ahead if each.state == WAITING)
+            self._behind = deque(each for each in self._behind if each.state == WAITING)
+        return True
+
+    def drain(self) -> list[T]:
+        """Take everybody out, in order."""
+        taken = []
+        while (operation := self.take(new_work=True)) is not None:
+            operation.state = GONE
+            taken.append(operation)
+        return taken
+
+    def _count(self, operation: T, change: int) -> None:
+        self.waiting += change
+        if operation.ahead:
+            self.waiting_ahead += change
+
+
+def _first(line: deque[T]) -> T | None:
+    while line:
+        operation = line.popleft()
+        if operation.state == WAITING:
+            return operation
+    return None
+
+
+class Deadlines(Generic[T]):
+    """The times at which those who still wait are to be refused; one heap, emptied lazily."""
+
+    def __init__(self) -> None:
+        self._heap: list[tuple[float, int, T]] = []
+        self._number = 0
+        self._clear_at = _FEW
+
+    def __len__(self) -> int:
+        return len(self._heap)
+
+    def add(self, due: float, operation: T) -> None:
+        """Remember one.
+
+        Args:
+            due: By ``time.monotonic()``.
+            operation: Who is to be refused then.
+        """
+        if len(self._heap) >= self._clear_at:
+            self._heap = [each for each in self._heap if each[2].state == WAITING]
+            heapify(self._heap)
+            self._clear_at = max(_FEW, 2 * len(self._heap))
+        self._number += 1
+        heappush(self._heap, (due, self._number, operation))
+
+    def expired(self, now: float) -> list[T]:
+        """Take out those who still wait and whose time is up."""
+        found = []
+        while self._heap and self._heap[0][0] <= now:
+            operation = heappop(self._heap)[2]
+            if operation.state == WAITING:
+                found.append(operation)
+        return found
+
+    def next_due(self) -> float | None:
+        """When to look again; None when nobody waits."""
+        heap: list[Any] = self._heap
+        while heap and heap[0][2].state != WAITING:
+            heappop(heap)
+        return heap[0][0] if heap else None
