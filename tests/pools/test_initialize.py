@@ -283,14 +283,6 @@ def test_the_class_returns_its_one_instance() -> None:
     assert pool() is not AsyncMongoDBConnectionPool()
 
 
-async def test_repr_is_one_line_of_state(subject: Subject, mongodb_uri: str) -> None:
-    await subject.initialize(mongodb_uri, maxPoolSize=12)
-    text = repr(subject.pool())
-    assert "open on mongodb://" in text
-    assert "0 in use of 12" in text
-    assert "\n" not in text
-
-
 async def test_the_backend_of_a_subclass() -> None:
     class Keyword(AsyncMongoDBConnectionPool, backend="pymongo"): ...
 
