@@ -6,7 +6,6 @@ import asyncio
 import logging
 import re
 import time
-from concurrent.futures import wait
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -18,22 +17,18 @@ from async_mongo_pool._version import __version__
 from async_mongo_pool.async_pool import AsyncMongoDBConnectionPool
 from async_mongo_pool.cli import load
 from async_mongo_pool.cli.interrupt import EXIT_CODE, cancel_on_interrupt
+from async_mongo_pool.cli.own_server import own_server
 from async_mongo_pool.cli.screen import HEADING, Screen, figures_line, milliseconds
 from async_mongo_pool.config import mask_uri
-from async_mongo_pool.daemon import in_daemon_thread, wait_in_loop
-from async_mongo_pool.testing import MongodNotFoundError, ServerError
+from async_mongo_pool.testing import ServerError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
-    from concurrent.futures import Future
 
     from async_mongo_pool.async_pool import Backend
-    from async_mongo_pool.testing import Mongod
 
 __all__ = ["Plan", "run", "sentence"]
 
-_START_LIMIT = 40.0
-_STOP_LIMIT = 1.0
 _WARM_UP = 0.2
 _ROUNDS = 2
 _SHOWN_OPTIONS = ("maxPoolSize", "minPoolSize", "waitQueueTimeoutMS", "serverSelectionTimeoutMS", "appName")
@@ -115,31 +110,8 @@ async def _server(plan: Plan, screen: Screen) -> AsyncIterator[str]:
     if plan.uri is not None:
         yield plan.uri
         return
-    mongod = _own_server()
-    starting = in_daemon_thread("demo-server", mongod.start)
-    try:
-        async with screen.progress("Starting a MongoDB"):
-            await wait_in_loop(starting, _START_LIMIT)
-        yield mongod.uri
-    finally:
-        # Should the limit be too short: its supervisor ends the server when this process is gone.
-        with suppress(TimeoutError, ServerError):
-            stopping = in_daemon_thread("demo-server-stop", lambda: _stop(mongod, starting))
-            await wait_in_loop(stopping, _STOP_LIMIT)
-
-
-def _own_server() -> Mongod:
-    from async_mongo_pool.testing import Mongod
-
-    try:
-        return Mongod()
-    except MongodNotFoundError as error:
-        raise ServerError(f"{error}; or name a server: --uri mongodb://host:27017/") from None
-
-
-def _stop(mongod: Mongod, starting: Future[Any]) -> None:
-    wait((starting,), _STOP_LIMIT)
-    mongod.stop()
+    async with own_server(screen.progress("Starting a MongoDB")) as uri:
+        yield uri
 
 
 @asynccontextmanager
@@ -195,7 +167,7 @@ async def _show_the_pool(target: load.Target, plan: Plan, control: Any, screen: 
     try:
         settings = {row.name: row for row in pool.explain()}
         screen.fact("Pool", f"opened in {milliseconds(opened)}; {plan.tasks} tasks: {load.MIX}.")
-        await _serve(load.one_client(client, target), plan, screen)
+        await _serve(load.one_client(client, target, pool), plan, screen)
         began = time.perf_counter()
         await client.admin.command("ping")
         ping = time.perf_counter() - began

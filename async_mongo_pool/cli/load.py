@@ -14,7 +14,6 @@ import pymongo
 from pymongo.errors import PyMongoError
 
 from async_mongo_pool.async_pool import AsyncMongoDBConnectionPool
-from async_mongo_pool.backends.driver_state import checked_out
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
@@ -149,16 +148,15 @@ class Serving:
 
     Attributes:
         collection: Gives an operation its collection, and takes care of the client around it.
-        client: PyMongo's client behind all operations; None if there is not one for all.
+        pool: The pool whose client all operations use; None if they use none of ours.
     """
 
     collection: Callable[[], Any]
-    client: Any = None
+    pool: type[AsyncMongoDBConnectionPool[Any]] | None = None
 
     def in_use(self) -> int | None:
         """The connections that carry an operation now; None where nobody knows."""
-        counts = checked_out(self.client) if self.client is not None else None
-        return None if counts is None else sum(counts)
+        return self.pool.snapshot().totals.used if self.pool is not None else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +174,7 @@ async def shared_pool(target: Target) -> AsyncIterator[Serving]:
     pool = AsyncMongoDBConnectionPool.named("the pool compared")
     client = await pool.initialize(target.uri, backend=target.backend)
     try:
-        yield one_client(client, target)
+        yield one_client(client, target, pool)
     finally:
         await pool.close(drain=0.2, timeout=0.5)
 
@@ -217,15 +215,21 @@ def contenders(backend: str) -> tuple[Contender, ...]:
     )
 
 
-def one_client(client: Any, target: Target) -> Serving:
-    """All operations on this client."""
+def one_client(client: Any, target: Target, pool: type[AsyncMongoDBConnectionPool[Any]] | None = None) -> Serving:
+    """All operations on this client.
+
+    Args:
+        client: The client.
+        target: Where its database is.
+        pool: The pool that the client is from, if it is from one.
+    """
     items = client[target.database].items
 
     @asynccontextmanager
     async def collection() -> AsyncIterator[Any]:
         yield items
 
-    return Serving(collection, client.delegate if target.backend == "motor" else client)
+    return Serving(collection, pool)
 
 
 def _client_class(backend: str) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import subprocess
 import sys
@@ -42,6 +43,7 @@ def test_it_serves_compares_and_sums_up(backend: str, plain: str) -> None:
         operations, *_, errors = table_row(lines, name)
         assert int(operations.replace(",", "")) > 0
         assert errors == "0"
+    assert re.search(r" at most [1-9]\d*$", outcome.stdout, flags=re.MULTILINE)
     assert "status connected" in outcome.stdout
     assert "maxPoolSize 100 (default)" in outcome.stdout
     assert "the server sees 0 of its connections" in outcome.stdout
