@@ -42,7 +42,7 @@ async def soak(backend: str, deployment: ReplicaSet, operations: int, seed: int)
             await load.run(PORTION, tasks=16)
             await load.run_with_faults(PORTION // 20, tasks=16)
             await load.rest()
-            snapshots = load.compare()
+            snapshots = await load.compare()
             # Replaced clients are closed by now; what they counted was compared, and may go.
             del load.clients[:-1]
             totals = snapshots[-1].totals

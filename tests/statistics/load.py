@@ -171,19 +171,28 @@ class Load:
         totals = handle.snapshot().totals
         return not busy and totals.size == totals.idle and totals.waiting == 0 == totals.used
 
-    def compare(self) -> list[PoolSnapshot]:
+    async def compare(self) -> list[PoolSnapshot]:
         """Every client's snapshot against its witness, and against the driver's own pool while that is open."""
-        snapshots = []
-        for handle, witness in self.clients:
-            pools = {f"{host}:{port}": pool for (host, port), pool in _pools(handle).items()}
+        return [await self._compare(handle, witness) for handle, witness in self.clients]
+
+    async def _compare(self, handle: ClientHandle, witness: Witness) -> PoolSnapshot:
+        deadline = time.monotonic() + REST_LIMIT
+        while True:
+            # The driver reaps and refills in the background: only what nothing happened around can be compared.
+            before = witness.counted().total()
+            pools = _pools(handle)
+            resting = self._rests(handle)
             snapshot = handle.snapshot()
-            witness.agrees(snapshot)
-            for address, pool in pools.items():
-                assert snapshot.servers[address].idle == len(pool.idle)
-            if handle.backend != "pymongo" or not self.subject.is_async:
-                assert snapshot.totals.events_missed == 0
-            snapshots.append(snapshot)
-        return snapshots
+            if resting and before == witness.counted().total():
+                break
+            assert time.monotonic() < deadline, f"never at rest: {snapshot}"
+            await asyncio.sleep(0.02)
+        witness.agrees(snapshot)
+        for (host, port), pool in pools.items():
+            assert snapshot.servers[f"{host}:{port}"].idle == len(pool.idle)
+        if handle.backend != "pymongo" or not self.subject.is_async:
+            assert snapshot.totals.events_missed == 0
+        return snapshot
 
 
 def _pools(handle: ClientHandle) -> dict[Any, Any]:

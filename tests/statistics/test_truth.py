@@ -31,7 +31,7 @@ async def test_after_random_load_the_snapshot_is_the_truth(
     await load.open()
     await load.run_with_faults(operations=1600, tasks=12)
     await load.rest()
-    snapshots = load.compare()
+    snapshots = await load.compare()
 
     assert load.done > 1000
     assert sum(snapshot.totals.checkouts for snapshot in snapshots) > 1000
