@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from .config import ClientSettings, PoolConfig
 
-__all__ = ["Asking", "Request"]
+__all__ = ["Asking", "Manner", "Request"]
 
 
 _SELECTION_TIMEOUT = "serverselectiontimeoutms"
@@ -49,12 +49,29 @@ class Request(NamedTuple):
         )
 
 
+class Manner(NamedTuple):
+    """How a pool is to be opened.
+
+    Attributes:
+        timeout: Seconds for everything; None for the server selection timeout.
+        warm_up: Wait until minPoolSize connections are open.
+        fresh: Make a new client although an equal one is open.
+        degraded: Open without a server when none can be reached, unless another client serves.
+    """
+
+    timeout: float | None = None
+    warm_up: bool = False
+    fresh: bool = False
+    degraded: bool = False
+
+
 class Asking:
     """A request made complete: which backend, which settings, and what makes two of them equal."""
 
-    def __init__(self, request: Request, backend: str) -> None:
+    def __init__(self, request: Request, backend: str, manner: Manner) -> None:
         self.request = request
         self.backend = backend
+        self.manner = manner
         self.settings: ClientSettings | None = None
         # What a callable will return is not known before it is called.
         self.key: Hashable = _CallableKey(backend, request)
@@ -66,12 +83,13 @@ class Asking:
         self.settings = settings
         self.key = (self.backend, settings.key)
 
-    def seconds(self, timeout: Any) -> float:
+    def seconds(self) -> float:
         """The bound of ``initialize``: what the caller gave, else the server selection timeout.
 
         Raises:
             PoolConfigurationError: It is not a positive number.
         """
+        timeout: Any = self.manner.timeout
         if timeout is None:
             return self._selection_timeout() / 1000
         is_number = isinstance(timeout, (int, float)) and not isinstance(timeout, bool)

@@ -9,8 +9,10 @@ from contextlib import asynccontextmanager, suppress
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, cast
 
+from pymongo.errors import PyMongoError
+
 from .daemon import in_daemon_thread, retrieve, wait_in_loop
-from .diagnosis import explain_failure
+from .diagnosis import explain_failure, is_unreachable
 from .errors import PoolClosingError, PoolStartTimeoutError
 from .lifecycle import JOIN_GRACE, Lead, Reuse
 from .pool_base import logger
@@ -18,13 +20,14 @@ from .pool_base import logger
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Coroutine
 
-    from .asking import Asking, Request
+    from .asking import Asking, Manner, Request
     from .backends.handle import AsyncClientHandle
     from .config import ClientSettings
     from .lifecycle import Attempt
+    from .patience import Patience
     from .pool_base import PoolBase
 
-__all__ = ["open_handle"]
+__all__ = ["open_handle", "open_patiently"]
 
 _MODULES = {"motor": "motor", "pymongo": "pymongo_async"}
 
@@ -32,9 +35,7 @@ _MODULES = {"motor": "motor", "pymongo": "pymongo_async"}
 async def open_handle(
     pool: type[PoolBase],
     request: Request,
-    timeout: float | None,
-    *,
-    warm_up: bool,
+    manner: Manner,
     ticket: object | None = None,
 ) -> AsyncClientHandle:
     """Open the pool's client, or share what is open or being opened.
@@ -42,17 +43,16 @@ async def open_handle(
     Args:
         pool: The pool class.
         request: What was asked for.
-        timeout: Seconds for everything; None for the server selection timeout.
-        warm_up: Wait until minPoolSize connections are open.
+        manner: How.
         ticket: A scope's, which never replaces; None for ``initialize``.
 
     Raises:
         PyMongoError: As ``initialize`` documents.
     """
     lifecycle = pool._lifecycle
-    asking = lifecycle.ask(request)
+    asking = lifecycle.ask(request, manner)
     arrival = lifecycle.arrival()
-    seconds = asking.seconds(timeout)
+    seconds = asking.seconds()
     deadline = time.monotonic() + seconds
     if ticket is not None and asking.settings is None:
         # A scope has to know what a callable means, to tell whether it shares what is open.
@@ -66,7 +66,7 @@ async def open_handle(
             if isinstance(step, Reuse):
                 return cast("AsyncClientHandle", step.handle)
             if isinstance(step, Lead):
-                handle, replaced = await _lead(pool, asking, step, deadline, warm_up=warm_up)
+                handle, replaced = await _lead(pool, asking, step, deadline)
                 break
             await _within(deadline, wait_in_loop(step.attempt.done), lifecycle.name, seconds)
     finally:
@@ -74,6 +74,31 @@ async def open_handle(
     if replaced is not None:
         await _tell_user(handle, replaced)
     return handle
+
+
+async def open_patiently(
+    pool: type[PoolBase], request: Request, manner: Manner, patience: Patience
+) -> AsyncClientHandle:
+    """``open_handle``, again and again while no server can be reached, for as long as the caller is patient.
+
+    Args:
+        pool: The pool class.
+        request: What was asked for.
+        manner: How.
+        patience: For how long, and what then.
+
+    Raises:
+        PyMongoError: As ``initialize`` documents.
+    """
+    while True:
+        try:
+            return await open_handle(pool, request, manner._replace(degraded=patience.gives_in()))
+        except PyMongoError as error:
+            pause = patience.pause(error)
+            if pause is None:
+                raise
+            logger.info("%s: trying again in %.2f s: %s", pool._lifecycle.name, pause, error)
+        await asyncio.sleep(pause)
 
 
 async def _within(deadline: float, waiting: Coroutine[Any, Any, Any], name: str, seconds: float) -> None:
@@ -86,10 +111,11 @@ async def _within(deadline: float, waiting: Coroutine[Any, Any, Any], name: str,
 
 
 async def _lead(
-    pool: type[PoolBase], asking: Asking, step: Lead, deadline: float, *, warm_up: bool
+    pool: type[PoolBase], asking: Asking, step: Lead, deadline: float
 ) -> tuple[AsyncClientHandle, AsyncClientHandle | None]:
     lifecycle = pool._lifecycle
     failure: Exception | None = None
+    began = time.monotonic()
     try:
         if step.dead is not None:
             pool._finish_dead(step.dead)
@@ -102,12 +128,17 @@ async def _lead(
             asking.found(settings)
         handle = _create(pool, asking.backend, settings)
         async with _closed_if_it_fails(handle):
-            start = handle.start(max(deadline - time.monotonic(), 0.001), warm_up=warm_up)
-            await _unless_closed(start, step.attempt, lifecycle.name)
+            try:
+                start = handle.start(max(deadline - time.monotonic(), 0.001), warm_up=asking.manner.warm_up)
+                await _unless_closed(start, step.attempt, lifecycle.name)
+            except PyMongoError as error:
+                if not (lifecycle.may_open_degraded(asking) and is_unreachable(error)):
+                    raise
+                pool._opened_without_server(handle, error)
             replaced = lifecycle.publish(step.attempt, asking, handle)
         pool._opened(handle, replaced)
     except Exception as error:
-        failure = explain_failure(lifecycle.name, error, asking.settings)
+        failure = explain_failure(lifecycle.name, error, asking.settings, time.monotonic() - began)
         if step.attempt.unwanted.done():
             failure = PoolClosingError.of(lifecycle.name)
     else:

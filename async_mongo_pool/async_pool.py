@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import time
 from contextlib import asynccontextmanager, suppress
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeAlias, cast, overload
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias, cast, overload
 
-from typing_extensions import TypeVar
-
-from .asking import Request
-from .async_opening import open_handle
+from .asking import Manner, Request
+from .async_access import AsyncAccess, Backend, ClientT
+from .async_opening import open_handle, open_patiently
 from .daemon import wait_in_loop
 from .errors import PoolLoopError
 from .loops import running_loop
+from .patience import OnFailure, Patience
 from .pool_base import CLOSE_GRACE, PoolBase
 from .report import NOT_INITIALIZED
 
@@ -20,34 +20,18 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
     from contextlib import AbstractAsyncContextManager
 
-    from bson.codec_options import CodecOptions
-    from motor.motor_asyncio import AsyncIOMotorClient, AsyncIOMotorDatabase
-    from pymongo import AsyncMongoClient
-    from pymongo.asynchronous.database import AsyncDatabase
-    from pymongo.read_concern import ReadConcern
-    from pymongo.read_preferences import _ServerMode
-    from pymongo.write_concern import WriteConcern
-
+    from .async_access import MotorClient, PyMongoClient
     from .backends.handle import AsyncClientHandle, ClientHandle
     from .config import PoolConfig
 
     Connection: TypeAlias = (
         str | PoolConfig | Callable[[], str | PoolConfig] | Callable[[], Awaitable[str | PoolConfig]] | None
     )
-    MotorClient: TypeAlias = AsyncIOMotorClient[dict[str, Any]]
-    PyMongoClient: TypeAlias = AsyncMongoClient[dict[str, Any]]
 
-__all__ = ["AsyncMongoDBConnectionPool"]
-
-ClientT = TypeVar(
-    "ClientT",
-    bound="AsyncIOMotorClient[Any] | AsyncMongoClient[Any]",
-    default="AsyncIOMotorClient[dict[str, Any]]",
-)
-Backend: TypeAlias = Literal["motor", "pymongo"]
+__all__ = ["AsyncMongoDBConnectionPool", "Backend"]
 
 
-class AsyncMongoDBConnectionPool(PoolBase, Generic[ClientT]):
+class AsyncMongoDBConnectionPool(AsyncAccess[ClientT], PoolBase):
     """One process-wide MongoDB client for asyncio: opened once, shared, watched, closed cleanly.
 
     The class is the pool; calling it returns its one instance. A second pool is a subclass, or ``named``::
@@ -72,6 +56,8 @@ class AsyncMongoDBConnectionPool(PoolBase, Generic[ClientT]):
         timeout: float | None = None,
         warm_up: bool = False,
         preset: str | None = None,
+        retry_for: float | None = None,
+        on_failure: OnFailure = "raise",
         **options: Any,
     ) -> ClientT: ...
     @overload
@@ -84,6 +70,8 @@ class AsyncMongoDBConnectionPool(PoolBase, Generic[ClientT]):
         timeout: float | None = None,
         warm_up: bool = False,
         preset: str | None = None,
+        retry_for: float | None = None,
+        on_failure: OnFailure = "raise",
         **options: Any,
     ) -> MotorClient: ...
     @overload
@@ -96,6 +84,8 @@ class AsyncMongoDBConnectionPool(PoolBase, Generic[ClientT]):
         timeout: float | None = None,
         warm_up: bool = False,
         preset: str | None = None,
+        retry_for: float | None = None,
+        on_failure: OnFailure = "raise",
         **options: Any,
     ) -> PyMongoClient: ...
 
@@ -108,6 +98,8 @@ class AsyncMongoDBConnectionPool(PoolBase, Generic[ClientT]):
         timeout: float | None = None,
         warm_up: bool = False,
         preset: str | None = None,
+        retry_for: float | None = None,
+        on_failure: OnFailure = "raise",
         **options: Any,
     ) -> Any:
         """Open the pool, or return its client when it is open with an equal configuration.
@@ -123,7 +115,12 @@ class AsyncMongoDBConnectionPool(PoolBase, Generic[ClientT]):
             timeout: Seconds for everything; default: ``serverSelectionTimeoutMS`` (5 s). Who waits for
                 another caller's attempt gives it half a second more to report.
             warm_up: Wait, within ``timeout``, until minPoolSize connections are open.
-            preset: "development", "production", "high_concurrency" or "serverless": other defaults.
+            preset: "development", "production", "high_concurrency", "serverless" or "fast_failover": other
+                defaults.
+            retry_for: Seconds for which to try again, with growing pauses, while no server can be reached; never
+                after a refused login or configuration. Default: one attempt.
+            on_failure: "degraded" opens the pool although no server could be reached (unless another client
+                serves): operations fail until one appears, and then work by themselves. Default "raise".
             **options: Any option of the driver, under any spelling, and the pool's own, as ``PoolOptions``
                 documents them: ``max_waiting``, ``slow_checkout_ms``, ``command_stats``, ``retire_after`` ...
 
@@ -142,99 +139,38 @@ class AsyncMongoDBConnectionPool(PoolBase, Generic[ClientT]):
         client = cls._lifecycle.reuse(request, running_loop())
         if client is not None:
             return client
-        return (await open_handle(cls, request, timeout, warm_up=warm_up)).client
-
-    @overload
-    @classmethod
-    def get_client(cls, backend: None = None) -> ClientT | None: ...
-    @overload
-    @classmethod
-    def get_client(cls, backend: Literal["motor"]) -> MotorClient | None: ...
-    @overload
-    @classmethod
-    def get_client(cls, backend: Literal["pymongo"]) -> PyMongoClient | None: ...
+        manner = Manner(timeout, warm_up)
+        return (await open_patiently(cls, request, manner, Patience.of(retry_for, on_failure))).client
 
     @classmethod
-    def get_client(cls, backend: Backend | None = None) -> Any:
-        """The open client, or None; never raises and costs next to nothing.
+    async def rotate(
+        cls,
+        connection: Connection = None,
+        *,
+        timeout: float | None = None,
+        warm_up: bool = False,
+        **options: Any,
+    ) -> ClientT:
+        """Replace the client by a new one, also when nothing in the configuration differs.
+
+        For credentials that changed, and for servers that moved behind the same name. A callable connection is
+        called again. The new client is opened first; if that fails the old one stays.
 
         Args:
-            backend: The backend that the caller expects, for type checkers where ``initialize`` chose it; with
-                another one open the answer is None.
-        """
-        opened = cls._lifecycle.opened
-        if opened is None or (backend is not None and opened.handle.backend != backend):
-            return None
-        if opened.loop is None or opened.loop.is_running():
-            return opened.client
-        return cls._lifecycle.client_for(running_loop())
+            connection: As for ``initialize``; None: what was given before, completed by ``options``.
+            timeout: As for ``initialize``.
+            warm_up: As for ``initialize``.
+            **options: As for ``initialize``.
 
-    # mypy does not put a type parameter's default into a `cls` annotation, so Motor's overload has none.
-    @overload
-    @classmethod
-    def get_database(
-        cls: type[AsyncMongoDBConnectionPool[AsyncMongoClient[dict[str, Any]]]],
-        name: str | None = None,
-        *,
-        codec_options: CodecOptions[Any] | None = None,
-        read_preference: _ServerMode | None = None,
-        write_concern: WriteConcern | None = None,
-        read_concern: ReadConcern | None = None,
-    ) -> AsyncDatabase[dict[str, Any]]: ...
-    @overload
-    @classmethod
-    def get_database(  # type: ignore[overload-overlap]
-        cls: type[AsyncMongoDBConnectionPool[AsyncMongoClient[Any]]],
-        name: str | None = None,
-        *,
-        codec_options: CodecOptions[Any] | None = None,
-        read_preference: _ServerMode | None = None,
-        write_concern: WriteConcern | None = None,
-        read_concern: ReadConcern | None = None,
-    ) -> AsyncDatabase[Any]: ...
-    @overload
-    @classmethod
-    def get_database(
-        cls,
-        name: str | None = None,
-        *,
-        codec_options: CodecOptions[Any] | None = None,
-        read_preference: _ServerMode | None = None,
-        write_concern: WriteConcern | None = None,
-        read_concern: ReadConcern | None = None,
-    ) -> AsyncIOMotorDatabase[dict[str, Any]]: ...
-
-    @classmethod
-    def get_database(
-        cls,
-        name: str | None = None,
-        *,
-        codec_options: CodecOptions[Any] | None = None,
-        read_preference: _ServerMode | None = None,
-        write_concern: WriteConcern | None = None,
-        read_concern: ReadConcern | None = None,
-    ) -> Any:
-        """A database of the open client.
-
-        Args:
-            name: The database's name; by default the one in the connection string.
-            codec_options: As for the driver's ``get_database``; None inherits the client's.
-            read_preference: Likewise.
-            write_concern: Likewise.
-            read_concern: Likewise.
+        Returns:
+            The new client; code that keeps the old one has at least ``retire_after`` seconds.
 
         Raises:
-            PoolNotInitializedError: The pool is not open.
-            PoolClosingError: The pool is closing.
-            PoolConfigurationError: No database was named anywhere.
+            PyMongoError: As for ``initialize``.
         """
-        return cls._database(
-            name,
-            codec_options=codec_options,
-            read_preference=read_preference,
-            write_concern=write_concern,
-            read_concern=read_concern,
-        )
+        request = Request(connection, None, None, options)
+        del connection, options
+        return cast("ClientT", (await open_handle(cls, request, Manner(timeout, warm_up, fresh=True))).client)
 
     @overload
     @classmethod
@@ -300,14 +236,14 @@ class AsyncMongoDBConnectionPool(PoolBase, Generic[ClientT]):
             PoolConfigurationConflict: On entry: the pool is open with another configuration.
             PyMongoError: On entry: as for ``initialize``.
         """
-        return cls._scope(Request(connection, backend, preset, options), timeout, warm_up=warm_up)
+        return cls._scope(Request(connection, backend, preset, options), Manner(timeout, warm_up))
 
     @classmethod
     @asynccontextmanager
-    async def _scope(cls, request: Request, timeout: float | None, *, warm_up: bool) -> AsyncIterator[Any]:
+    async def _scope(cls, request: Request, manner: Manner) -> AsyncIterator[Any]:
         ticket = cls._lifecycle.enter_scope()
         try:
-            handle = await open_handle(cls, request, timeout, warm_up=warm_up, ticket=ticket)
+            handle = await open_handle(cls, request, manner, ticket)
             yield handle.client
         finally:
             await cls._finish(cls._lifecycle.leave_scope(ticket), drain=5, timeout=10)

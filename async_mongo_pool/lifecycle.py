@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from pymongo.errors import ServerSelectionTimeoutError
 
-from .asking import Asking, Request
+from .asking import Asking, Manner, Request
 from .errors import PoolClosingError, PoolConfigurationConflict, PoolConfigurationError, PoolLoopError
 from .loops import LoopLocks, describe, is_gone
 
@@ -168,17 +168,17 @@ class Lifecycle:
 
     def configure(self, request: Request) -> None:
         """Remember a configuration for a later ``initialize()`` without arguments, and check it now."""
-        Asking(request, self._known(request.backend or self.backend))
+        Asking(request, self._known(request.backend or self.backend), Manner())
         self._configured = request
 
-    def ask(self, request: Request) -> Asking:
+    def ask(self, request: Request, manner: Manner) -> Asking:
         """Complete a request from what is remembered, and resolve it."""
         remembered = self._remembered or self._configured
         if remembered is not None and request.is_empty():
             request = remembered
         elif remembered is not None and request.connection is None:
             request = request.completed_by(remembered)
-        return Asking(request, self._known(request.backend or self.backend))
+        return Asking(request, self._known(request.backend or self.backend), manner)
 
     def arrival(self) -> int:
         """A serial number: failures of attempts with it or a later one happened during the caller's call."""
@@ -236,10 +236,14 @@ class Lifecycle:
         """The open handle if a callable has returned just what is open."""
         with self.mutex:
             opened = self.opened
-            if opened is None or opened.key != (asking.backend, settings.key):
+            if asking.manner.fresh or opened is None or opened.key != (asking.backend, settings.key):
                 return None
             opened.recognise(asking.request)
             return opened.handle
+
+    def may_open_degraded(self, asking: Asking) -> bool:
+        """Whether a client without a server is better than none: not while another one serves."""
+        return asking.manner.degraded and self.opened is None
 
     def publish(self, attempt: Attempt, asking: Asking, handle: ClientHandle) -> ClientHandle | None:
         """Make a started client the pool's; the one it replaces is returned, to be retired.
@@ -369,7 +373,7 @@ class Lifecycle:
 
     def _equal(self, opened: _Opened, asking: Asking) -> bool:
         # A callable has no settings before it is called, but the same way of asking means the same.
-        return opened.key == asking.key or asking.request in opened.spellings
+        return not asking.manner.fresh and (opened.key == asking.key or asking.request in opened.spellings)
 
     def _conflict(self, opened: _Opened, asking: Asking) -> PoolConfigurationConflict:
         differing = list(opened.handle.settings.differing(cast("ClientSettings", asking.settings)))

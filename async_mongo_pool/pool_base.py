@@ -297,6 +297,14 @@ class PoolBase:
             logger.warning("%s cannot watch its replaced client, which stays until close(): %s", name, error)
 
     @classmethod
+    def _opened_without_server(cls, handle: ClientHandle, error: Exception) -> None:
+        logger.warning(
+            "%s is opened although no server can be reached, and becomes ready when one appears: %s",
+            cls._lifecycle.name,
+            handle.settings.redactor.scrub(str(error)),
+        )
+
+    @classmethod
     def _finish_dead(cls, handle: ClientHandle) -> None:
         """Finish off a client that was found closed, or whose event loop is gone."""
         cause = "its client was closed by somebody else" if handle.is_closed() else "its event loop has ended"

@@ -8,9 +8,11 @@ from concurrent.futures import wait
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, cast
 
+from pymongo.errors import PyMongoError
+
 from .backends import pymongo_sync
 from .daemon import in_daemon_thread
-from .diagnosis import explain_failure
+from .diagnosis import explain_failure, is_unreachable
 from .errors import PoolClosingError, PoolConfigurationError, PoolStartTimeoutError
 from .lifecycle import JOIN_GRACE, Lead, Reuse
 from .pool_base import logger
@@ -19,20 +21,19 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from concurrent.futures import Future
 
-    from .asking import Asking, Request
+    from .asking import Asking, Manner, Request
     from .backends.pymongo_sync import PyMongoSyncHandle
     from .config import ClientSettings
+    from .patience import Patience
     from .pool_base import PoolBase
 
-__all__ = ["open_handle"]
+__all__ = ["open_handle", "open_patiently"]
 
 
 def open_handle(
     pool: type[PoolBase],
     request: Request,
-    timeout: float | None,
-    *,
-    warm_up: bool,
+    manner: Manner,
     ticket: object | None = None,
 ) -> PyMongoSyncHandle:
     """Open the pool's client, or share what is open or being opened.
@@ -40,17 +41,16 @@ def open_handle(
     Args:
         pool: The pool class.
         request: What was asked for.
-        timeout: Seconds for everything; None for the server selection timeout.
-        warm_up: Wait until minPoolSize connections are open.
+        manner: How.
         ticket: A scope's, which never replaces; None for ``initialize``.
 
     Raises:
         PyMongoError: As ``initialize`` documents.
     """
     lifecycle = pool._lifecycle
-    asking = lifecycle.ask(request)
+    asking = lifecycle.ask(request, manner)
     arrival = lifecycle.arrival()
-    seconds = asking.seconds(timeout)
+    seconds = asking.seconds()
     deadline = time.monotonic() + seconds
     if ticket is not None and asking.settings is None:
         # A scope has to know what a callable means, to tell whether it shares what is open.
@@ -65,7 +65,7 @@ def open_handle(
         if not isinstance(step, Lead):
             # Every attempt of the twin runs under this lock: this one is our own caller.
             raise PoolConfigurationError(f"{lifecycle.name}.initialize was called from inside its own initialize.")
-        handle, replaced = _lead(pool, asking, step, deadline, warm_up=warm_up)
+        handle, replaced = _lead(pool, asking, step, deadline)
     finally:
         lock.release()
     if replaced is not None:
@@ -73,11 +73,37 @@ def open_handle(
     return handle
 
 
+def open_patiently(
+    pool: type[PoolBase], request: Request, manner: Manner, patience: Patience
+) -> PyMongoSyncHandle:
+    """``open_handle``, again and again while no server can be reached, for as long as the caller is patient.
+
+    Args:
+        pool: The pool class.
+        request: What was asked for.
+        manner: How.
+        patience: For how long, and what then.
+
+    Raises:
+        PyMongoError: As ``initialize`` documents.
+    """
+    while True:
+        try:
+            return open_handle(pool, request, manner._replace(degraded=patience.gives_in()))
+        except PyMongoError as error:
+            pause = patience.pause(error)
+            if pause is None:
+                raise
+            logger.info("%s: trying again in %.2f s: %s", pool._lifecycle.name, pause, error)
+        time.sleep(pause)
+
+
 def _lead(
-    pool: type[PoolBase], asking: Asking, step: Lead, deadline: float, *, warm_up: bool
+    pool: type[PoolBase], asking: Asking, step: Lead, deadline: float
 ) -> tuple[PyMongoSyncHandle, PyMongoSyncHandle | None]:
     lifecycle = pool._lifecycle
     failure: Exception | None = None
+    began = time.monotonic()
     try:
         if step.dead is not None:
             pool._finish_dead(step.dead)
@@ -92,11 +118,16 @@ def _lead(
         handle.when_finished = pool._closed
         with _closed_if_it_fails(handle):
             seconds = max(deadline - time.monotonic(), 0.001)
-            handle.start(seconds, warm_up=warm_up, unless=step.attempt.unwanted)
+            try:
+                handle.start(seconds, warm_up=asking.manner.warm_up, unless=step.attempt.unwanted)
+            except PyMongoError as error:
+                if not (lifecycle.may_open_degraded(asking) and is_unreachable(error)):
+                    raise
+                pool._opened_without_server(handle, error)
             replaced = lifecycle.publish(step.attempt, asking, handle)
         pool._opened(handle, replaced)
     except Exception as error:
-        failure = explain_failure(lifecycle.name, error, asking.settings)
+        failure = explain_failure(lifecycle.name, error, asking.settings, time.monotonic() - began)
         if step.attempt.unwanted.done():
             failure = PoolClosingError.of(lifecycle.name)
     else:

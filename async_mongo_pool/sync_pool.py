@@ -6,10 +6,11 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias, cast
 
-from .asking import Request
+from .asking import Manner, Request
+from .patience import OnFailure, Patience
 from .pool_base import PoolBase
 from .report import NOT_INITIALIZED
-from .sync_opening import open_handle
+from .sync_opening import open_handle, open_patiently
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -53,6 +54,8 @@ class MongoDBConnectionPool(PoolBase):
         timeout: float | None = None,
         warm_up: bool = False,
         preset: str | None = None,
+        retry_for: float | None = None,
+        on_failure: OnFailure = "raise",
         **options: Any,
     ) -> Client:
         """Open the pool, or return its client when it is open with an equal configuration.
@@ -68,7 +71,12 @@ class MongoDBConnectionPool(PoolBase):
             timeout: Seconds for everything; default: ``serverSelectionTimeoutMS`` (5 s). Who waits for
                 another caller's attempt gives it half a second more to report.
             warm_up: Wait, within ``timeout``, until minPoolSize connections are open.
-            preset: "development", "production", "high_concurrency" or "serverless": other defaults.
+            preset: "development", "production", "high_concurrency", "serverless" or "fast_failover": other
+                defaults.
+            retry_for: Seconds for which to try again, with growing pauses, while no server can be reached; never
+                after a refused login or configuration. Default: one attempt.
+            on_failure: "degraded" opens the pool although no server could be reached (unless another client
+                serves): operations fail until one appears, and then work by themselves. Default "raise".
             **options: Any option of the driver, under any spelling, and the pool's own, as ``PoolOptions``
                 documents them: ``max_waiting``, ``slow_checkout_ms``, ``command_stats``, ``retire_after`` ...
 
@@ -86,7 +94,38 @@ class MongoDBConnectionPool(PoolBase):
         client = cls._lifecycle.reuse(request, None)
         if client is not None:
             return cast("Client", client)
-        return open_handle(cls, request, timeout, warm_up=warm_up).client
+        manner = Manner(timeout, warm_up)
+        return open_patiently(cls, request, manner, Patience.of(retry_for, on_failure)).client
+
+    @classmethod
+    def rotate(
+        cls,
+        connection: Connection = None,
+        *,
+        timeout: float | None = None,
+        warm_up: bool = False,
+        **options: Any,
+    ) -> Client:
+        """Replace the client by a new one, also when nothing in the configuration differs.
+
+        For credentials that changed, and for servers that moved behind the same name. A callable connection is
+        called again. The new client is opened first; if that fails the old one stays.
+
+        Args:
+            connection: As for ``initialize``; None: what was given before, completed by ``options``.
+            timeout: As for ``initialize``.
+            warm_up: As for ``initialize``.
+            **options: As for ``initialize``.
+
+        Returns:
+            The new client; code that keeps the old one has at least ``retire_after`` seconds.
+
+        Raises:
+            PyMongoError: As for ``initialize``.
+        """
+        request = Request(connection, None, None, options)
+        del connection, options
+        return open_handle(cls, request, Manner(timeout, warm_up, fresh=True)).client
 
     @classmethod
     def get_client(cls, backend: Backend | None = None) -> Client | None:
@@ -162,14 +201,14 @@ class MongoDBConnectionPool(PoolBase):
             PoolConfigurationConflict: On entry: the pool is open with another configuration.
             PyMongoError: On entry: as for ``initialize``.
         """
-        return cls._scope(Request(connection, backend, preset, options), timeout, warm_up=warm_up)
+        return cls._scope(Request(connection, backend, preset, options), Manner(timeout, warm_up))
 
     @classmethod
     @contextmanager
-    def _scope(cls, request: Request, timeout: float | None, *, warm_up: bool) -> Iterator[Client]:
+    def _scope(cls, request: Request, manner: Manner) -> Iterator[Client]:
         ticket = cls._lifecycle.enter_scope()
         try:
-            handle = open_handle(cls, request, timeout, warm_up=warm_up, ticket=ticket)
+            handle = open_handle(cls, request, manner, ticket)
             yield handle.client
         finally:
             cls._finish_blocking(cls._lifecycle.leave_scope(ticket), drain=5, timeout=10)

@@ -50,6 +50,14 @@ PRESETS: dict[str, dict[str, Any]] = {
         "serverSelectionTimeoutMS": 10000,
     },
     "serverless": {"maxPoolSize": 10, "minPoolSize": 0, "maxIdleTimeMS": 30000},
+    # A silent primary is found out after heartbeat and connect timeout together; its operations are then broken
+    # off, and wait for the next primary instead of failing while it is elected.
+    "fast_failover": {
+        "heartbeatFrequencyMS": 1000,
+        "connectTimeoutMS": 1500,
+        "serverSelectionTimeoutMS": 15000,
+        "waitQueueTimeoutMS": 15000,
+    },
 }
 
 
