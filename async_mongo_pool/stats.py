@@ -85,7 +85,7 @@ class ConnectionStats(_Plain):
 
     Attributes:
         size: Connections that exist: used, idle and connecting.
-        used: Connections that are checked out, each by one operation; cursors and transactions hold none in between.
+        used: Connections that are checked out, each by one operation; between theirs, cursors hold none.
         idle: Open connections that wait for work.
         connecting: Connections being set up (TCP, TLS, hello, authentication).
         pending_requests: Operations that wait in the driver for a connection or for its set-up.
