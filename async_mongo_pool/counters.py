@@ -12,19 +12,20 @@ much under contention, because the interpreter may switch threads there.
 from __future__ import annotations
 
 from bisect import bisect_left
-from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from .by_connection import ById
 from .distribution import BOUNDS, Recorder
 from .stats import CHECKOUT_FAILURES, CLOSE_REASONS, ServerStats
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from contextlib import AbstractContextManager
     from typing import Literal
 
-__all__ = ["DriverPool", "ServerCounters", "Waiters", "broken_laws"]
+__all__ = ["DriverPool", "ServerCounters", "Waiters"]
 
-T = TypeVar("T")
+_MOST_GUESSES = 1000
 
 
 class DriverPool(NamedTuple):
@@ -36,6 +37,8 @@ class DriverPool(NamedTuple):
         connecting: Connections being set up.
         reserved: Places that are taken: by checkouts, and by connections being opened to reach minPoolSize.
         asked: Checkouts in progress, those included that still wait for a place.
+        entering: Tasks that wait for the pool's lock; some of them have said that they want a connection, and
+            do not count as asking yet.
     """
 
     idle: frozenset[int]
@@ -43,41 +46,7 @@ class DriverPool(NamedTuple):
     connecting: int
     reserved: int
     asked: int
-
-
-class _ById(Generic[T]):
-    """What is under way, by connection id; an id that is there already is kept twice, the newer one first."""
-
-    __slots__ = ("newest", "older")
-
-    def __init__(self) -> None:
-        self.newest: dict[int, T] = {}
-        self.older: dict[int, list[T]] = {}
-
-    def add(self, connection_id: int, value: T) -> None:
-        if connection_id in self.newest:
-            self.older.setdefault(connection_id, []).append(self.newest[connection_id])
-        self.newest[connection_id] = value
-
-    def take(self, connection_id: int) -> T | None:
-        """Remove and return the oldest one; None if there is none."""
-        if waiting := self.older.get(connection_id):
-            value = waiting.pop(0)
-            if not waiting:
-                del self.older[connection_id]
-            return value
-        return self.newest.pop(connection_id, None)
-
-    def __contains__(self, connection_id: int) -> bool:
-        return connection_id in self.newest
-
-    def __len__(self) -> int:
-        return len(self.newest) + (sum(map(len, self.older.values())) if self.older else 0)
-
-    def items(self) -> Iterator[tuple[int, T]]:
-        yield from self.newest.items()
-        for connection_id, values in self.older.items():
-            yield from ((connection_id, value) for value in values)
+    entering: int = 0
 
 
 Waiters = dict[Any, "ServerCounters"]
@@ -93,7 +62,9 @@ class ServerCounters:
     """
 
     __slots__ = (
+        "_guessed",
         "_lock",
+        "_missing",
         "_waiters",
         "abandoned",
         "clears",
@@ -117,15 +88,17 @@ class ServerCounters:
         self._lock = lock
         self._waiters = waiters
         self.state: Literal["ready", "paused", "closed"] = "paused"
-        self.connecting: _ById[float] = _ById()
-        self.open: _ById[None] = _ById()
-        self.used: _ById[tuple[float, Any]] = _ById()
+        self.connecting: ById[float] = ById()
+        self.open: ById[None] = ById()
+        self.used: ById[tuple[float, Any]] = ById()
         self.abandoned = 0
         self.failed = dict.fromkeys(CHECKOUT_FAILURES, 0)
         self.created = 0
         self.closed = dict.fromkeys(CLOSE_REASONS, 0)
         self.clears = 0
         self.slow = 0
+        self._guessed: set[int] = set()
+        self._missing: set[int] = set()
         # Uses and waits that nobody ended, although the driver knows of fewer: which ones is not known.
         self.lost_uses = 0
         self.lost_waits = 0
@@ -145,7 +118,13 @@ class ServerCounters:
 
     def _give_up(self, key: Any) -> None:
         with self._lock:
-            self._waiters.pop(key).abandoned += 1
+            self._waiters.pop(key).given_up()
+
+    def given_up(self) -> None:
+        """Count a waiter as abandoned that is not among the waiters any more; the caller holds the lock."""
+        self.abandoned += 1
+        # It may be one of those that a look at the driver found to be too many.
+        self.lost_waits = max(self.lost_waits - 1, 0)
 
     def check_out_failed(self, reason: str, key: Any) -> None:
         """Count a request that failed."""
@@ -210,8 +189,9 @@ class ServerCounters:
         """Count a connection as gone, whether it ever became ready or not."""
         with self._lock:
             # None is also the value of an open connection, so ask first.
-            known = connection_id in self.connecting or connection_id in self.open
+            known = self.connecting.contains(connection_id) or self.open.contains(connection_id)
             if not known:
+                self._correct_guess(connection_id, reason)
                 return
             if self.connecting.take(connection_id) is None:
                 self.open.take(connection_id)
@@ -220,6 +200,7 @@ class ServerCounters:
     def pool_created(self) -> None:
         """A pool for this server begins; the connections of an earlier one go on reporting."""
         self.state = "paused"
+        self._guessed = set()
 
     def pool_ready(self) -> None:
         """The server can be reached."""
@@ -251,12 +232,13 @@ class ServerCounters:
             self._find_returned(driver, is_gone)
             self._find_closed(driver)
             mine = sum(server is self for server in self._waiters.values())
-            self.lost_waits = max(mine - max(driver.asked - len(self.used) + self.lost_uses, 0), 0)
+            real = max(driver.asked - len(self.used) + self.lost_uses, 0) + driver.entering
+            self.lost_waits = max(mine - real, 0)
 
     def _find_never_connected(self, driver: DriverPool) -> None:
         for connection_id in sorted(self.connecting.newest)[: max(len(self.connecting) - driver.connecting, 0)]:
             self.connecting.take(connection_id)
-            self.closed["unreported"] += 1
+            self._guess_closed(connection_id)
 
     def _find_returned(self, driver: DriverPool, is_gone: Callable[[Any], bool]) -> None:
         for connection_id in driver.idle & self.used.newest.keys():
@@ -269,28 +251,71 @@ class ServerCounters:
             excess -= 1
         self.lost_uses = excess
 
+    def forget_uses(self, is_gone: Callable[[Any], bool]) -> None:
+        """Of a server that has left nothing can be compared: uses of tasks that have ended are over."""
+        with self._lock:
+            for connection_id in [number for number, (_, key) in self.used.items() if is_gone(key)]:
+                self._miss_return(connection_id)
+                if self.open.contains(connection_id):
+                    self.open.take(connection_id)
+                    self.closed["unreported"] += 1
+
     def _miss_return(self, connection_id: int) -> None:
         self.used.take(connection_id)
         self.missed_returns += 1
 
     def _find_closed(self, driver: DriverPool) -> None:
-        for connection_id in (driver.idle | self.used.newest.keys()) - self.open.newest.keys():
+        # Only what was guessed here: the driver may close a connection before it is checked in.
+        wrongly = self._guessed & (driver.idle | self.used.newest.keys())
+        for connection_id in wrongly - self.open.newest.keys():
             self.open.add(connection_id, None)
             self.closed["unreported"] -= 1
+        self._guessed -= wrongly
         missing = sorted(self.open.newest.keys() - driver.idle - self.used.newest.keys())
         # Taken from the idle ones or just made, but not yet announced as checked out.
         on_their_way = max(driver.reserved - len(self.used) + self.lost_uses - len(self.connecting), 0)
-        for connection_id in missing[: max(len(missing) - on_their_way, 0)]:
-            self.open.take(connection_id)
-            self.closed["unreported"] += 1
+        lost = missing[: max(len(missing) - on_their_way, 0)]
+        # While work goes on, one may also be about to be closed: it is lost if it is missing the next time too.
+        before, self._missing = self._missing, set(missing)
+        for connection_id in lost:
+            if connection_id in before or not driver.reserved:
+                self.open.take(connection_id)
+                self._guess_closed(connection_id)
+
+    def _correct_guess(self, connection_id: int, reason: str) -> None:
+        if connection_id in self._guessed:
+            self._guessed.remove(connection_id)
+            self.closed["unreported"] -= 1
+            self.closed[reason] = self.closed.get(reason, 0) + 1
+
+    def _guess_closed(self, connection_id: int) -> None:
+        self.closed["unreported"] += 1
+        self._guessed.add(connection_id)
+        if len(self._guessed) > _MOST_GUESSES:
+            # Those that were right would stay for ever; a wrong one is soon found out.
+            self._guessed = set(sorted(self._guessed)[_MOST_GUESSES // 2 :])
 
     def _was_not_given_up(self) -> None:
         # Its task was taken for gone while it waited.
         self.abandoned = max(self.abandoned - 1, 0)
 
-    def returns_balance(self) -> bool:
-        """Whether every checkout was returned or is still held."""
-        return sum(self.wait.buckets) == sum(self.use.buckets) + len(self.used) + self.missed_returns
+    def broken_laws(self, shown: ServerStats) -> list[str]:
+        """The laws of counting that do not hold; the caller holds the lock.
+
+        That the size is the sum of its parts, and the requests that of theirs, is how these are made; what is
+        counted in two ways is compared here.
+
+        Args:
+            shown: What ``stats`` made of the counts.
+        """
+        held = sum(self.use.buckets) + len(self.used) + self.missed_returns
+        laws = {
+            "checked out = returned + used": shown.checkouts == held,
+            "created = closed + size": shown.connections_created
+            == sum(shown.connections_closed.values()) + shown.size,
+            "nothing is negative": min(shown.idle, shown.used, shown.checkouts_abandoned, shown.size) >= 0,
+        }
+        return [law for law, holds in laws.items() if not holds]
 
     def stats(self, address: str, now: float, max_size: int | None, min_size: int, waiting: int) -> ServerStats:
         """The counts as they are; the caller holds the lock.
@@ -334,27 +359,3 @@ class ServerCounters:
             connection_use=self.use.distribution(),
             connection_create=self.create.distribution(),
         )
-
-
-def broken_laws(stats: ServerStats) -> list[str]:
-    """The laws of counting that a server's numbers break; empty when all of them hold."""
-    numbers = (
-        stats.used,
-        stats.idle,
-        stats.connecting,
-        stats.pending_requests,
-        stats.checkouts_abandoned,
-        *stats.connections_closed.values(),
-    )
-    finished = stats.checkouts + sum(stats.checkout_failures.values()) + stats.checkouts_abandoned
-    laws = {
-        "size = used + idle + connecting": stats.size == stats.used + stats.idle + stats.connecting,
-        "started = succeeded + failed + abandoned + waiting": (
-            stats.checkouts_started == finished + stats.pending_requests
-        ),
-        "created = closed + size": (
-            stats.connections_created == sum(stats.connections_closed.values()) + stats.size
-        ),
-        "nothing is negative": min(numbers) >= 0,
-    }
-    return [law for law, holds in laws.items() if not holds]

@@ -160,11 +160,17 @@ class PoolExhaustedError(PoolError, WaitQueueTimeoutError):
     @classmethod
     def _telling(cls, snapshot: PoolSnapshot, reason: str) -> PoolExhaustedError:
         totals, executor = snapshot.totals, snapshot.executor
+        # The limit is each server's: of several, the one that most wait for tells why.
+        fullest = max(
+            snapshot.servers.values(), key=lambda each: (each.pending_requests, each.used), default=totals
+        )
+        several = len(snapshot.servers) > 1
+        where = f" on {getattr(fullest, 'address', '')}" if several else ""
         state = [
-            f"{totals.used} in use of {_size(totals.max_size)}",
-            f"{totals.idle} idle",
-            f"{totals.connecting} connecting",
-            f"{totals.waiting} waiting",
+            f"{fullest.used} in use of {_size(fullest.max_size)}{where}",
+            f"{fullest.idle} idle",
+            f"{fullest.connecting} connecting",
+            f"{totals.waiting} waiting" + (" for all servers" if several else ""),
         ]
         if executor is not None:
             state.append(f"{executor.busy} of {executor.max_workers} threads busy")

@@ -13,13 +13,13 @@ import weakref
 from asyncio import current_task
 from collections import Counter
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pymongo.monitoring import ConnectionPoolListener
 
 from .addresses import address_text
-from .counters import ServerCounters, Waiters, broken_laws
-from .distribution import Distribution, Recorder
+from .counters import ServerCounters, Waiters
+from .distribution import Recorder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -40,9 +40,10 @@ if TYPE_CHECKING:
 
     from .addresses import Address
     from .counters import DriverPool
+    from .distribution import Distribution
     from .stats import ServerStats
 
-__all__ = ["ConnectionEvents", "TaskConnectionEvents"]
+__all__ = ["ConnectionEvents", "Counted", "TaskConnectionEvents"]
 
 _REASONS = {"poolClosed": "pool_closed", "connectionError": "connection_error"}
 """CMAP's names where snake_case differs."""
@@ -56,7 +57,23 @@ class _Servers(dict["Address", ServerCounters]):
         self._new = lock, waiters
 
     def __missing__(self, address: Address) -> ServerCounters:
-        return self.setdefault(address, ServerCounters(*self._new))
+        # With the lock, because whoever holds it may be looking through all servers.
+        with self._new[0]:
+            return self.setdefault(address, ServerCounters(*self._new))
+
+
+class Counted(NamedTuple):
+    """What was counted, at one moment.
+
+    Attributes:
+        servers: Each server's numbers.
+        broken_laws: The laws of counting that they break, in words.
+        queued: What to add to the waits for connections, to have those for a thread in them too.
+    """
+
+    servers: list[ServerStats]
+    broken_laws: list[str]
+    queued: Distribution
 
 
 class ConnectionEvents(ConnectionPoolListener):
@@ -118,8 +135,8 @@ class ConnectionEvents(ConnectionPoolListener):
                 if address_text(known) == address:
                     server.slow += 1
 
-    def stats(self) -> tuple[list[ServerStats], list[str]]:
-        """Every server's numbers at one moment, and the laws of counting that they break."""
+    def stats(self) -> Counted:
+        """Every server's numbers at one moment."""
         with self._lock:
             self.forget_the_gone()
             now = monotonic()
@@ -129,26 +146,12 @@ class ConnectionEvents(ConnectionPoolListener):
                 server.stats(address_text(address), now, self._max_size, self._min_size, waiting[id(server)])
                 for address, server in list(self._servers.items())
             ]
-            unbalanced = [
-                f"{address_text(address)}: checked out = returned + used"
-                for address, server in self._servers.items()
-                if not server.returns_balance()
+            broken = [
+                f"{address_text(address)}: {law}"
+                for (address, server), numbers in zip(self._servers.items(), stats, strict=True)
+                for law in server.broken_laws(numbers)
             ]
-        return stats, unbalanced + [f"{server.address}: {law}" for server in stats for law in broken_laws(server)]
-
-    def total_wait(self, checkout_wait: Distribution) -> Distribution:
-        """How long operations waited for a thread and a connection together.
-
-        Args:
-            checkout_wait: How long they waited for a connection, over all servers.
-        """
-        with self._lock:
-            queued = self._queued
-            return Distribution(
-                checkout_wait.sum_seconds + queued.seconds,
-                max(checkout_wait.max_seconds, queued.longest),
-                tuple(map(sum, zip(checkout_wait.buckets, queued.buckets, strict=True))),
-            )
+            return Counted(stats, broken, self._queued.distribution())
 
     def forget_the_gone(self) -> None:
         """Nothing to do for threads: whoever waits in one gets a connection or an error."""
@@ -163,19 +166,18 @@ class ConnectionEvents(ConnectionPoolListener):
         """Somebody got one."""
         key = self._key()
         waited = event.duration or 0.0
-        self._servers[event.address].checked_out(event.connection_id, waited, monotonic(), key)
-        if self.queue_waits:
-            self._count_queue_wait(waited, self.queue_waits.pop(key, 0.0))
+        server = self._servers[event.address]
+        if self.queue_waits and (queued := self.queue_waits.pop(key, 0.0)):
+            with self._lock:
+                server.checked_out(event.connection_id, waited, monotonic(), key)
+                # Its wait for the connection is counted; move it to where both waits together belong.
+                self._queued.move(waited, waited + queued)
+        else:
+            server.checked_out(event.connection_id, waited, monotonic(), key)
 
     def connection_checked_in(self, event: ConnectionCheckedInEvent) -> None:
         """It was given back."""
         self._servers[event.address].checked_in(event.connection_id, monotonic())
-
-    def _count_queue_wait(self, waited: float, queued: float) -> None:
-        if queued:
-            with self._lock:
-                # Its wait for the connection is counted; move it to where both waits together belong.
-                self._queued.move(waited, waited + queued)
 
     # The rarer ones.
 
@@ -244,7 +246,7 @@ class TaskConnectionEvents(ConnectionEvents):
     def forget_the_gone(self) -> None:
         """Count the waits of tasks that have ended as abandoned; the caller holds the lock."""
         for key in list(filter(is_gone, list(self._waiters))):
-            self._waiters.pop(key).abandoned += 1
+            self._waiters.pop(key).given_up()
 
     def reconcile(self, pools: Mapping[Address, DriverPool]) -> None:
         """Mend what the driver did not publish; to be called in the client's own event loop.
@@ -256,6 +258,8 @@ class TaskConnectionEvents(ConnectionEvents):
             for address, server in self._servers.items():
                 if address in pools:
                     server.reconcile(pools[address], is_gone)
+                elif server.state == "closed":
+                    server.forget_uses(is_gone)
 
 
 def is_gone(key: Any) -> bool:

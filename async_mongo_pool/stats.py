@@ -1,8 +1,9 @@
 """The snapshot: what a pool was doing at one moment. Typed, frozen, every key always there.
 
-Counts named in the past tense (``checkouts``, ``connections_created``) only grow while a client is open and
-start at zero with each new client; the others are the state of the moment. Durations are in seconds. Terms are
-those of the connection monitoring and pooling specification (CMAP) of the MongoDB drivers.
+Counts named in the past tense (``checkouts``, ``connections_created``) grow while a client is open and start at
+zero with each new client (what is inferred, because the driver did not tell, may be corrected downwards:
+``checkouts_abandoned`` and closings that are "unreported"); the others are the state of the moment. Durations are
+in seconds. Terms are those of the connection monitoring and pooling specification (CMAP) of the MongoDB drivers.
 """
 
 from __future__ import annotations
@@ -85,7 +86,7 @@ class ConnectionStats(_Plain):
 
     Attributes:
         size: Connections that exist: used, idle and connecting.
-        used: Connections that are checked out, each by one operation; cursors and transactions hold none between theirs.
+        used: Connections that are checked out, each by one operation; between theirs, cursors hold none.
         idle: Open connections that wait for work.
         connecting: Connections being set up (TCP, TLS, hello, authentication).
         pending_requests: Operations that wait in the driver for a connection or for its set-up.

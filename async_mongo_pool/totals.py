@@ -9,7 +9,7 @@ from .distribution import Distribution
 from .stats import CHECKOUT_FAILURES, CLOSE_REASONS, TotalStats
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from .stats import ServerStats
 
@@ -33,17 +33,20 @@ _added = attrgetter(*_ADDED)
 _DURATIONS = tuple(map(attrgetter, ("checkout_wait", "connection_use", "connection_create", "heartbeat")))
 
 
+_NOTHING = Distribution()
+
+
 def total(
     servers: Sequence[ServerStats],
-    queued: int = 0,
-    total_wait: Callable[[Distribution], Distribution] = lambda wait: wait,
+    waiting_in_front: int = 0,
+    queued: Distribution = _NOTHING,
 ) -> TotalStats:
     """All servers together.
 
     Args:
         servers: Each server's numbers. The sizes of servers whose pool is closed are left out.
-        queued: Operations that wait in front of the connections.
-        total_wait: Adds their wait to the wait for connections.
+        waiting_in_front: Operations that wait in front of the connections.
+        queued: What their waits add to the waits for connections.
     """
     added = dict(zip(_ADDED, map(sum, zip(*map(_added, servers), strict=True)), strict=False))
     wait, use, create, heartbeat = (Distribution.total(map(durations, servers)) for durations in _DURATIONS)
@@ -60,14 +63,15 @@ def total(
         oldest_use_seconds=max((each.oldest_use_seconds for each in servers), default=0.0),
         max_size=None if None in sizes else sum(filter(None, sizes)),
         min_size=sum(each.min_size for each in alive),
-        waiting=added.get("pending_requests", 0) + queued,
-        wait=total_wait(wait),
+        waiting=added.get("pending_requests", 0) + waiting_in_front,
+        wait=Distribution.total((wait, queued)),
     )
 
 
 def is_full(servers: Iterable[ServerStats]) -> bool:
     """Whether some server has every connection in use."""
-    return any(each.max_size is not None and each.used >= each.max_size for each in servers)
+    alive = (each for each in servers if each.state != "closed" and each.max_size is not None)
+    return any(each.used >= (each.max_size or 0) for each in alive)
 
 
 def _by_reason(reasons: Iterable[str], counts: Sequence[Mapping[str, int]]) -> Mapping[str, int]:

@@ -72,7 +72,8 @@ def pools_now(client: Any) -> dict[Address, DriverPool]:
     for pool in _pools(client):
         with suppress(AttributeError, TypeError, RuntimeError):
             idle = frozenset([connection.id for connection in pool.conns])
-            counts = (pool.active_sockets, pool._pending, pool.requests, pool.operation_count)
+            entering = len(getattr(pool.lock, "_waiters", None) or ())
+            counts = (pool.active_sockets, pool._pending, pool.requests, pool.operation_count, entering)
             if all(isinstance(count, int) for count in counts):
                 found[pool.address] = DriverPool(idle, *counts)
     return found

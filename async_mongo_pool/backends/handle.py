@@ -19,6 +19,7 @@ from pymongo.driver_info import DriverInfo
 from pymongo.errors import OperationFailure, PyMongoError
 
 from async_mongo_pool._version import __version__
+from async_mongo_pool.addresses import address_text
 from async_mongo_pool.errors import PoolStartTimeoutError
 from async_mongo_pool.events import ConnectionEvents
 from async_mongo_pool.observers import Observers
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
     from async_mongo_pool.config import ClientSettings
-    from async_mongo_pool.stats import ExecutorStats
+    from async_mongo_pool.stats import ExecutorStats, ServerStats
 
 __all__ = ["GRACE", "OUR_DRIVER", "POLL_INTERVAL", "AsyncClientHandle", "ClientHandle", "CloseReport"]
 
@@ -127,7 +128,9 @@ class ClientHandle:
             status: What the pool is doing with this client.
             replacements: How often the pool has replaced one.
         """
-        servers, broken_laws = self.events.stats()
+        servers, broken_laws, queued = self.events.stats()
+        if any(_looks_unused(each) for each in servers):
+            servers = [each for each in servers if not (_looks_unused(each) and self._is_arbiter(each.address))]
         if heartbeats := self.observers.heartbeats():
             servers = [replace(each, heartbeat=heartbeats.get(each.address, each.heartbeat)) for each in servers]
         executor = self.executor_stats()
@@ -140,11 +143,19 @@ class ClientHandle:
             replacements=replacements,
             saturated=is_full(servers),
             servers={server.address: server for server in servers},
-            totals=total(servers, executor.queued if executor is not None else 0, self.events.total_wait),
+            totals=total(servers, executor.queued if executor is not None else 0, queued),
             executor=executor,
             commands=self.observers.commands(),
             drift=len(broken_laws),
             broken_laws=tuple(broken_laws),
+        )
+
+    def _is_arbiter(self, address: str) -> bool:
+        # The driver has a pool for it, and never a connection in that: it would count as capacity for ever.
+        description = getattr(self.driver_client, "topology_description", None)
+        known = description.server_descriptions().items() if description is not None else ()
+        return any(
+            address_text(where) == address and each.server_type_name == "RSArbiter" for where, each in known
         )
 
     def executor_stats(self) -> ExecutorStats | None:
@@ -250,6 +261,10 @@ class ClientHandle:
         raise NotImplementedError
 
 
+def _looks_unused(server: ServerStats) -> bool:
+    return server.state == "paused" and not server.connections_created
+
+
 class AsyncClientHandle(ClientHandle):
     """What the asynchronous pool asks of a backend's handle, beside the rest."""
 
@@ -268,9 +283,9 @@ class AsyncClientHandle(ClientHandle):
 
     async def examine(self, *, server: bool) -> Findings:
         """Look at the server, within the bound of ``get_pool_stats``; never raises."""
-        if self.judged_by_heartbeats():
-            return Findings.from_heartbeats(server=server)
         try:
+            if self.judged_by_heartbeats():
+                return Findings.from_heartbeats(server=server)
             async with asyncio.timeout(STATS_BOUND):
                 return Findings(None, await self.look(STATS_BOUND * LOOK_SHARE, server=server))
         except Exception as error:

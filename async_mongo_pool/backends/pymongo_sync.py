@@ -156,9 +156,9 @@ class PyMongoSyncHandle(BlockingHandle):
 
     def examine(self, *, server: bool) -> Findings:
         """Look at the server, within the bound of ``get_pool_stats``; never raises."""
-        if self.judged_by_heartbeats():
-            return Findings.from_heartbeats(server=server)
         try:
+            if self.judged_by_heartbeats():
+                return Findings.from_heartbeats(server=server)
             return Findings(None, self.look(STATS_BOUND * LOOK_SHARE, server=server))
         except Exception as error:
             return Findings.of_failure(error, self, server=server)

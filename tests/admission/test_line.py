@@ -14,9 +14,11 @@ pytestmark = pytest.mark.core
 
 
 class Guest:
-    def __init__(self, number: int, *, ahead: bool = False) -> None:
+    def __init__(self, number: int, rank: int = 2) -> None:
         self.number = number
-        self.ahead = ahead
+        self.rank = rank
+        self.urgent = rank == 0
+        self.ahead = rank < 2
         self.state = WAITING
         self.call: Any = object()
 
@@ -26,7 +28,7 @@ class Guest:
 
 steps = st.lists(
     st.one_of(
-        st.tuples(st.just("add"), st.booleans()),
+        st.tuples(st.just("add"), st.integers(0, 2)),
         st.tuples(st.just("take"), st.booleans()),
         st.tuples(st.just("leave"), st.integers(0, 200)),
         st.tuples(st.just("put back"), st.integers(0, 200)),
@@ -36,24 +38,31 @@ steps = st.lists(
 
 
 @given(steps)
-def test_the_order_and_the_count_are_those_of_two_plain_lists(steps: list[tuple[str, Any]]) -> None:
+def test_the_order_and_the_count_are_those_of_three_plain_lists(steps: list[tuple[str, Any]]) -> None:
     line: WaitingLine[Guest] = WaitingLine()
+    urgent: list[Guest] = []
     ahead: list[Guest] = []
     behind: list[Guest] = []
+    ranks = (urgent, ahead, behind)
+    in_a_row = 0
     everybody: list[Guest] = []
     for step, argument in steps:
         if step == "add":
-            guest = Guest(len(everybody), ahead=argument)
+            guest = Guest(len(everybody), argument)
             everybody.append(guest)
-            (ahead if argument else behind).append(guest)
+            ranks[argument].append(guest)
             line.add(guest)
         elif step == "take":
-            expected = ahead.pop(0) if ahead else behind.pop(0) if behind and argument else None
+            in_turn = bool(behind) and argument and in_a_row >= 3
+            chosen = urgent or (ahead if not in_turn else []) or (behind if argument else [])
+            expected = chosen.pop(0) if chosen else None
+            if expected is not None and not expected.urgent:
+                in_a_row = in_a_row + 1 if expected.ahead else 0
             assert line.take(new_work=argument) is expected
             assert expected is None or expected.state == STARTED
         elif everybody:
             guest = everybody[argument % len(everybody)]
-            mine = ahead if guest.ahead else behind
+            mine = ranks[guest.rank]
             if step == "put back":
                 if guest.state == STARTED:
                     line.put_back(guest)
@@ -64,9 +73,23 @@ def test_the_order_and_the_count_are_those_of_two_plain_lists(steps: list[tuple[
                     mine.remove(guest)
                     assert guest.state == GONE
                     assert guest.call is None
-        assert (line.waiting, line.waiting_ahead) == (len(ahead) + len(behind), len(ahead))
-    assert line.drain() == ahead + behind
+        assert (line.waiting, line.waiting_ahead) == (sum(map(len, ranks)), len(urgent) + len(ahead))
+    drained = line.drain()
+    assert [[guest for guest in drained if guest.rank == rank] for rank in range(3)] == list(ranks)
     assert line.waiting == line.waiting_ahead == 0
+
+
+def test_cursors_without_end_let_new_work_have_its_turn() -> None:
+    line: WaitingLine[Guest] = WaitingLine()
+    for number in range(20):
+        line.add(Guest(number, 1))
+    new = [Guest(100), Guest(101)]
+    for guest in new:
+        line.add(guest)
+    line.add(Guest(200, 0))
+    order = [taken.number for _ in range(9) if (taken := line.take(new_work=True)) is not None]
+    assert order == [200, 0, 1, 2, 100, 3, 4, 5, 101]
+    assert line.take(new_work=False) is not None
 
 
 def test_those_who_left_do_not_pile_up() -> None:

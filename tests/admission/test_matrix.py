@@ -16,7 +16,7 @@ import pymongo
 import pytest
 from pymongo.errors import InvalidOperation
 
-from async_mongo_pool.backends.admission.calls import read_call
+from async_mongo_pool.backends.admission.calls import FETCHES, FINISHES, read_call
 from async_mongo_pool.errors import PoolClosingError, PoolExhaustedError
 from tests.pools.subjects import Subject, ping, sleep_on_server
 
@@ -55,7 +55,7 @@ class Disturbance:
     def submit(self, call: Any) -> Any:
         self._left -= 1
         if self._left == 0:
-            self.goes_ahead = read_call(call)[0] == 1
+            self.goes_ahead = read_call(call)[0] in (FINISHES, FETCHES)
             self._blocker = self._submit(self._hold_up)
             future = self._submit(call)
             self.reached.set()

@@ -100,7 +100,17 @@ def spellings(draw: st.DrawFn) -> str:
 
 
 own_options = st.dictionaries(
-    st.sampled_from(["max_threads", "maxWaiting", "slow_checkout_ms", "command_stats", "retireAfter", "retire_limit", "on_replace"]),
+    st.sampled_from(
+        [
+            "max_threads",
+            "maxWaiting",
+            "slow_checkout_ms",
+            "command_stats",
+            "retireAfter",
+            "retire_limit",
+            "on_replace",
+        ]
+    ),
     st.one_of(numbers, objects),
     max_size=2,
 )

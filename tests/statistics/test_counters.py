@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import threading
+from typing import TYPE_CHECKING
 
 import pytest
 
-from async_mongo_pool.counters import DriverPool, ServerCounters, Waiters, broken_laws
-from async_mongo_pool.stats import ServerStats
+from async_mongo_pool.counters import DriverPool, ServerCounters, Waiters
+
+if TYPE_CHECKING:
+    from async_mongo_pool.stats import ServerStats
 
 pytestmark = pytest.mark.core
 
@@ -30,8 +33,7 @@ class Counted:
 
     def stats(self, now: float = 100.0) -> ServerStats:
         stats = self.counters.stats("h:1", now, 10, 0, len(self.waiters))
-        assert broken_laws(stats) == []
-        assert self.counters.returns_balance()
+        assert self.counters.broken_laws(stats) == []
         return stats
 
 
@@ -116,7 +118,8 @@ def test_a_use_that_the_driver_knows_nothing_of_is_over(counted: Counted) -> Non
     assert (stats.used, stats.idle, stats.size) == (1, 0, 1)
     assert (stats.connections_closed["unreported"], stats.events_missed) == (1, 2)
 
-    counted.counters.reconcile(DriverPool(frozenset(), 1, 0, 1, 1), lambda key: key == "a")
+    for _ in range(2):
+        counted.counters.reconcile(DriverPool(frozenset(), 1, 0, 1, 1), lambda key: key == "a")
     assert [connection for connection, _ in counted.counters.used.items()] == [2]
     stats = counted.stats()
     assert (stats.used, stats.size, stats.connections_closed["unreported"]) == (1, 1, 1)
@@ -143,8 +146,19 @@ def test_while_another_connects_a_lost_closing_is_still_found(counted: Counted) 
     counted.counters.check_out_started("a")
     counted.counters.connection_created(2, now=1.0)
     counted.counters.reconcile(DriverPool(frozenset(), 1, 1, 1, 1), nobody_is_gone)
+    assert counted.stats().events_missed == 0
+    counted.counters.reconcile(DriverPool(frozenset(), 1, 1, 1, 1), nobody_is_gone)
     stats = counted.stats()
     assert (stats.idle, stats.connecting, stats.connections_closed["unreported"]) == (0, 1, 1)
+
+
+def test_a_closing_that_is_told_late_gets_its_reason(counted: Counted) -> None:
+    counted.open(1)
+    counted.counters.reconcile(DriverPool(frozenset(), 0, 0, 0, 0), nobody_is_gone)
+    assert counted.stats().connections_closed["unreported"] == 1
+    counted.counters.connection_closed(1, "stale")
+    stats = counted.stats()
+    assert (stats.connections_closed["unreported"], stats.connections_closed["stale"]) == (0, 1)
 
 
 def test_a_wrong_guess_is_mended_by_the_next_look(counted: Counted) -> None:
@@ -153,6 +167,33 @@ def test_a_wrong_guess_is_mended_by_the_next_look(counted: Counted) -> None:
     assert counted.stats().size == 0
     counted.counters.reconcile(DriverPool(frozenset({1}), 0, 0, 0, 0), nobody_is_gone)
     assert (counted.stats().idle, counted.stats().events_missed) == (1, 0)
+
+
+def test_a_connection_closed_before_it_is_checked_in_is_gone_at_once(counted: Counted) -> None:
+    counted.open(1)
+    counted.take(1, "a", now=1.0)
+    counted.counters.connection_closed(1, "error")
+    counted.counters.reconcile(DriverPool(frozenset(), 1, 0, 1, 1), nobody_is_gone)
+    stats = counted.stats()
+    assert (stats.size, stats.connections_closed["error"], stats.connections_closed["unreported"]) == (0, 1, 0)
+    counted.counters.checked_in(1, now=2.0)
+    assert (counted.stats().used, counted.stats().events_missed) == (0, 0)
+
+
+def test_guesses_are_remembered_within_bounds(counted: Counted) -> None:
+    counted.open(*range(1, 3001))
+    counted.counters.reconcile(DriverPool(frozenset(), 0, 0, 0, 0), nobody_is_gone)
+    assert counted.stats().connections_closed["unreported"] == 3000
+    assert len(counted.counters._guessed) <= 1000
+    counted.counters.pool_created()
+    assert counted.counters._guessed == set()
+
+
+def test_whoever_is_about_to_ask_is_not_taken_for_lost(counted: Counted) -> None:
+    for key in "abc":
+        counted.counters.check_out_started(key)
+    counted.counters.reconcile(DriverPool(frozenset(), 0, 0, 0, 1, entering=2), nobody_is_gone)
+    assert (counted.stats().pending_requests, counted.stats().checkouts_abandoned) == (3, 0)
 
 
 def test_waits_that_the_driver_knows_nothing_of_are_abandoned(counted: Counted) -> None:
@@ -165,12 +206,40 @@ def test_waits_that_the_driver_knows_nothing_of_are_abandoned(counted: Counted) 
     assert (counted.stats().pending_requests, counted.stats().checkouts_abandoned) == (3, 0)
 
 
-def test_broken_numbers_name_their_law() -> None:
-    laws = {
-        "size = used + idle + connecting": ServerStats(address="h:1", size=3, used=1, connections_created=3),
-        "started = succeeded + failed + abandoned + waiting": ServerStats(address="h:1", checkouts_started=2),
-        "created = closed + size": ServerStats(address="h:1", connections_created=1),
-        "nothing is negative": ServerStats(address="h:1", used=-1, size=-1, connections_created=-1),
-    }
-    for law, stats in laws.items():
-        assert broken_laws(stats) == [law]
+def test_waits_found_to_be_too_many_are_not_abandoned_twice(counted: Counted) -> None:
+    for key in "abcde":
+        counted.counters.check_out_started(key)
+    counted.counters.reconcile(DriverPool(frozenset(), 0, 0, 0, 2), nobody_is_gone)
+    assert (counted.stats().pending_requests, counted.stats().checkouts_abandoned) == (2, 3)
+    for key in "abc":
+        counted.waiters.pop(key).given_up()
+    assert (counted.stats().pending_requests, counted.stats().checkouts_abandoned) == (2, 3)
+
+
+def test_uses_of_a_server_that_has_left_end_with_their_tasks(counted: Counted) -> None:
+    counted.open(1, 2)
+    counted.take(1, "a", now=1.0)
+    counted.take(2, "b", now=1.0)
+    counted.counters.pool_closed()
+    counted.counters.forget_uses(lambda key: key == "a")
+    stats = counted.stats()
+    assert (stats.used, stats.size, stats.connections_closed["unreported"]) == (1, 1, 1)
+
+
+def test_numbers_that_contradict_each_other_name_their_law(counted: Counted) -> None:
+    counters = counted.counters
+
+    def broken() -> list[str]:
+        return counters.broken_laws(counters.stats("h:1", 1.0, 10, 0, 0))
+
+    counted.open(1)
+    counted.take(1, "a", now=1.0)
+    assert broken() == []
+    counters.use.record(1.0)
+    assert broken() == ["checked out = returned + used"]
+    counters.used.take(1)
+    counters.created += 1
+    assert broken() == ["created = closed + size"]
+    counters.created -= 1
+    counters.abandoned = -1
+    assert broken() == ["nothing is negative"]

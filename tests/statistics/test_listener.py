@@ -20,11 +20,13 @@ from pymongo.monitoring import (
     ConnectionCreatedEvent,
     ConnectionReadyEvent,
     PoolClearedEvent,
+    PoolClosedEvent,
     PoolCreatedEvent,
     PoolReadyEvent,
 )
 
 from async_mongo_pool.events import ConnectionEvents, TaskConnectionEvents
+from async_mongo_pool.totals import is_full, total
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,7 +39,7 @@ ADDRESS = ("a.example", 27017)
 
 
 def only(events: ConnectionEvents) -> ServerStats:
-    servers, broken = events.stats()
+    servers, broken, _ = events.stats()
     assert broken == []
     (server,) = servers
     return server
@@ -106,7 +108,7 @@ def test_a_second_wait_of_the_same_thread_means_that_the_first_was_given_up() ->
     assert only(events).pending_requests == 1
     events.connection_check_out_started(ConnectionCheckOutStartedEvent(("b.example", 27017)))
 
-    servers, broken = events.stats()
+    servers, broken, _ = events.stats()
     assert broken == []
     assert [(each.pending_requests, each.checkouts_abandoned) for each in servers] == [(0, 1), (1, 0)]
 
@@ -172,13 +174,65 @@ def test_the_wait_for_a_thread_and_the_wait_for_a_connection_add_up() -> None:
     events.queue_waits[threading.get_ident()] = 0.7
     cycle(events, 1, waited=0.0002)
 
-    wait = events.total_wait(only(events).checkout_wait)
+    wait = total(events.stats().servers, queued=events.stats().queued).wait
     assert wait.count == 2
     assert wait.buckets[1] == 1  # 0.2 ms
     assert wait.buckets[8] == 1  # 0.7002 s
     assert wait.sum_seconds == pytest.approx(0.7004)
     assert wait.max_seconds == pytest.approx(0.7002)
     assert events.queue_waits == {}
+
+
+def test_waits_never_shrink_while_threads_move_them(eager_switching: None) -> None:
+    events = ConnectionEvents(8)
+    for number in range(1, 9):
+        open_connection(events, number)
+    ended = threading.Event()
+
+    def work(number: int) -> None:
+        for _ in range(3000):
+            events.queue_waits[threading.get_ident()] = 0.02
+            cycle(events, number)
+        if number == 1:
+            ended.set()
+
+    workers = [threading.Thread(target=work, args=(number,)) for number in range(1, 9)]
+    for worker in workers:
+        worker.start()
+    before = total(()).wait
+    while not ended.is_set():
+        servers, _, queued = events.stats()
+        now = total(servers, queued=queued).wait
+        assert all(0 <= old <= new for old, new in zip(before.buckets, now.buckets, strict=True))
+        before = now
+    for worker in workers:
+        worker.join(60)
+
+
+def test_servers_may_come_while_others_look(eager_switching: None) -> None:
+    events = ConnectionEvents(8)
+    ended = threading.Event()
+
+    def meet() -> None:
+        for number in range(20_000):
+            events.pool_created(PoolCreatedEvent(("h", number % 3000), {}))
+        ended.set()
+
+    meeting = threading.Thread(target=meet)
+    meeting.start()
+    while not ended.is_set():
+        events.used(), events.ready(), events.holdings(), events.stats()
+    meeting.join(60)
+
+
+def test_a_server_that_has_left_does_not_make_the_pool_full() -> None:
+    events = ConnectionEvents(1)
+    open_connection(events, 1)
+    events.connection_check_out_started(ConnectionCheckOutStartedEvent(ADDRESS))
+    events.connection_checked_out(ConnectionCheckedOutEvent(ADDRESS, 1, 0.0))
+    assert is_full(events.stats().servers)
+    events.pool_closed(PoolClosedEvent(ADDRESS))
+    assert not is_full(events.stats().servers)
 
 
 def test_the_oldest_checkout_is_known_by_its_age() -> None:
@@ -223,7 +277,7 @@ def test_in_a_forked_child_everything_is_zero_even_if_the_lock_was_held() -> Non
     if child == 0:
         code = 1
         try:
-            zero = events.stats() == ([], [])
+            zero = events.stats()[:2] == ([], [])
             cycle(events, 1)
             code = 0 if zero and events.used() == 0 else 2
         finally:

@@ -13,7 +13,7 @@ from pymongo.errors import InvalidOperation
 
 from async_mongo_pool.errors import PoolClosingError, PoolExhaustedError, PoolLoopError
 from async_mongo_pool.loops import running_loop
-from async_mongo_pool.stats import PoolSnapshot, TotalStats
+from async_mongo_pool.stats import ExecutorStats, PoolSnapshot, TotalStats
 
 from .calls import UNSTARTED, read_call
 from .limits import WaitLimits
@@ -26,10 +26,6 @@ from .worker import Worker
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable, Iterable
-
-    from pymongo.errors import WaitQueueTimeoutError
-
-    from async_mongo_pool.stats import ExecutorStats
 
     from .schedule import Serves
 
@@ -89,7 +85,9 @@ class MotorAdmission:
 
     def reset(self) -> None:
         """Begin afresh: in a forked child none of the parent's locks, threads and loops exists."""
-        self._lock = threading.Lock()
+        # Re-entrant: a signal handler, or whatever the garbage collector runs, may come here while this thread
+        # holds it.
+        self._lock = threading.RLock()
         self._schedule = Schedule(self._new_worker, self._connections, self._max_waiting)
         self._mailboxes: dict[asyncio.AbstractEventLoop, Mailbox] = {}
         self._limit_known_at = float("-inf")
@@ -229,27 +227,25 @@ class MotorAdmission:
         if woken or fresh:
             self._set_going(woken, fresh)
         if following is None:
-            if waiting and not alive:
+            if waiting and not (alive and len(self._mailboxes) == 1):
                 self._ask_for_review()
             worker.gate.acquire()
             following = worker.operation
         return following
 
     def _ask_for_review(self) -> None:
-        """A worker rests although operations wait, and its own loop is gone: another one has to look at that."""
+        """A worker rests although operations wait, of whichever loop: each looks, as any may be stopped."""
         for mailbox in list(self._mailboxes.values()):
-            if mailbox.ask_to_watch():
-                return
+            mailbox.ask_to_watch()
 
-    def exhausted(self, error: WaitQueueTimeoutError, seconds: float) -> PoolExhaustedError:
+    def exhausted(self, call: Callable[[], Any], seconds: float) -> PoolExhaustedError:
         """The pool's own error for the driver's, which ended a wait in the driver's queue.
 
         Args:
-            error: What the driver raised.
+            call: What was called, whose context knows the caller's own limit.
             seconds: Since the operation was submitted.
         """
-        del error
-        return PoolExhaustedError.waited(self.take_snapshot(), seconds, self._limits.wait_queue_name)
+        return PoolExhaustedError.waited(self.take_snapshot(), seconds, self._limits.in_driver(call))
 
     # What the pool calls.
 
@@ -257,7 +253,8 @@ class MotorAdmission:
         """The state of the workers and of the line, from one moment; cheap, from any thread."""
         self._refresh_limit()
         with self._lock:
-            return self._schedule.stats()
+            numbers = self._schedule.numbers()
+        return ExecutorStats(**numbers)
 
     def in_progress(self) -> int:
         """The operations that wait or run."""
@@ -276,7 +273,7 @@ class MotorAdmission:
             waiting = self._schedule.line.drain()
             self._schedule.refused["closing"] += len(waiting)
             idle = self._schedule.dismiss_all()
-        self._post_refusals(waiting, PoolClosingError.of(self.pool))
+        self._post_refusals(waiting, lambda: PoolClosingError.of(self.pool))
         for worker in idle:
             cast("Worker", worker).gate.release()
 
@@ -311,18 +308,20 @@ class MotorAdmission:
             operation.error = PoolClosingError.of(self.pool)
         operation.settle()
 
-    def _post_refusals(self, operations: Iterable[Operation], error: BaseException) -> None:
+    def _post_refusals(self, operations: Iterable[Operation], error: Callable[[], BaseException]) -> None:
         for operation in operations:
-            operation.error = error
+            # One for each, because whoever catches it may add to it.
+            operation.error = error()
             operation.mailbox.post(operation)
 
     def _refresh_limit(self) -> None:
         now = time.monotonic()
         if now - self._limit_known_at < _LIMIT_HOLDS:
             return
-        self._limit_known_at = now
-        # Outside the lock, because telling the limit may log, and a log handler may use this very pool.
+        # Outside the lock, because telling the limit may log, and a log handler may use this very pool. Known
+        # only afterwards: whoever comes meanwhile must not go by the old one, which is 0 at first.
         self._schedule.limit = self._limit()
+        self._limit_known_at = now
 
     def _new_worker(self) -> Worker:
         return Worker(self, f"{self.pool}-worker-{self._schedule.workers}")
@@ -344,7 +343,11 @@ class MotorAdmission:
             waiting = [] if workers else self._schedule.line.drain()
             self._schedule.limit = max(workers, 1)
             self._limit_known_at = time.monotonic()
-        self._post_refusals(waiting, error)
+            # A worker may have come to rest since the line was looked at last.
+            woken, _ = self._schedule.start(time.monotonic()) if workers else ([], [])
+        for rested in woken:
+            cast("Worker", rested).gate.release()
+        self._post_refusals(waiting, lambda: RuntimeError(*error.args))
         logger.warning("%s: %s; %d workers serve", self.pool, error, workers)
 
     def _mailbox(self, loop: asyncio.AbstractEventLoop) -> Mailbox:

@@ -17,16 +17,18 @@ try:
 except ImportError:  # a private class
     _LatentCursor = ()
 
-__all__ = ["CONTINUES", "FINISHES", "NEW", "STREAMS", "UNSTARTED", "finishes_work", "read_call"]
+__all__ = ["CONTINUES", "FETCHES", "FINISHES", "NEW", "STREAMS", "UNSTARTED", "finishes_work", "read_call"]
 
 NEW = 0
 """New work: refused while a pool drains."""
 FINISHES = 1
-"""Ends or continues work begun before: ahead of new work, and let through while a pool drains."""
+"""Ends work begun before, or belongs to a transaction: ahead of everything; passes while a pool drains."""
 STREAMS = 2
 """Waits on a change stream: it holds its worker until something happens, so it has no right of way."""
 CONTINUES = 3
 """The same on a tailable cursor, which a draining pool lets go on like every open cursor."""
+FETCHES = 5
+"""Asks for more of an open cursor: ahead of new work, but in turns with it; passes while a pool drains."""
 UNSTARTED = 4
 """Asks for more of an aggregate that has no cursor, because its first request failed (or still runs). Motor gets
 nothing each time and asks again for ever."""
@@ -41,7 +43,7 @@ def finishes_work(call: Any) -> bool:
     Args:
         call: What Motor hands to ``run_in_executor``: ``partial(context.run, method, owner, *arguments)``.
     """
-    return read_call(call)[0] in (FINISHES, CONTINUES)
+    return read_call(call)[0] in (FINISHES, FETCHES, CONTINUES)
 
 
 def read_call(call: Any) -> tuple[int, ClientSession | None]:
@@ -51,7 +53,8 @@ def read_call(call: Any) -> tuple[int, ClientSession | None]:
         call: What Motor hands to ``run_in_executor``.
 
     Returns:
-        ``NEW``, ``FINISHES``, ``STREAMS``, ``CONTINUES`` or ``UNSTARTED``, and a session in a transaction or None.
+        ``NEW``, ``FINISHES``, ``FETCHES``, ``STREAMS``, ``CONTINUES`` or ``UNSTARTED``, and a session in a
+        transaction or None.
     """
     if not isinstance(call, partial) or not call.args:
         return NEW, None
@@ -68,7 +71,7 @@ def read_call(call: Any) -> tuple[int, ClientSession | None]:
     if name == "_refresh":
         if not _is_open(owner):
             return (UNSTARTED if isinstance(owner, _LatentCursor) else NEW), None
-        return (CONTINUES if _awaits_data(owner) else FINISHES), None
+        return (CONTINUES if _awaits_data(owner) else FETCHES), None
     if name in _ENDINGS:
         return FINISHES, None
     if name == "_try_next" and owner is not None and getattr(owner, "delegate", None) is not None:

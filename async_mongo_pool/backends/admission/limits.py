@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextvars import Context
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,9 +55,20 @@ class WaitLimits:
                 due, name = end, "pymongo.timeout"
         return due, name, None
 
+    def in_driver(self, call: Any) -> str:
+        """Which limit ended a wait in the driver's own queue, in words.
+
+        Args:
+            call: What Motor handed to ``run_in_executor``: its context knows the caller's ``pymongo.timeout``.
+        """
+        context = getattr(getattr(call, "func", None), "__self__", None)
+        if _csot is not None and isinstance(context, Context) and context.get(_csot.TIMEOUT):
+            return "pymongo.timeout"
+        return f"timeoutMS={self.timeout_ms:g}" if self.timeout_ms else self.wait_queue_name
+
     @property
     def wait_queue_name(self) -> str:
-        """Which limit the driver's own queue has, in words."""
+        """The limit of the driver's own queue, in words."""
         return "the driver's queue" if self.wait_queue_ms is None else f"waitQueueTimeoutMS={self.wait_queue_ms:g}"
 
 

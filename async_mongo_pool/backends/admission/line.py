@@ -12,6 +12,8 @@ WAITING, STARTED, GONE = range(3)
 """The life of an operation: it waits, then it is given to a worker, or it leaves."""
 
 _FEW = 64
+_IN_A_ROW = 3
+"""So many batches of cursors are started one after another while new work waits."""
 
 
 class Waiting(Protocol):
@@ -20,6 +22,8 @@ class Waiting(Protocol):
     state: int
     ahead: bool
     """Whether it goes ahead of new work."""
+    urgent: bool
+    """Of those: whether it goes ahead of the others too, and new work has to wait for it in any case."""
 
     def forget(self) -> None:
         """Let go of what it would have run: its place in the line may be cleared away later."""
@@ -29,25 +33,31 @@ T = TypeVar("T", bound=Waiting)
 
 
 class WaitingLine(Generic[T]):
-    """Two classes, first in first out within each. Who leaves is skipped when its turn comes."""
+    """Three classes, first in first out within each. Who leaves is skipped when its turn comes.
+
+    What ends work (a commit) goes first. What continues it (the next batch of a cursor) goes before new work, but
+    in turns: cursors without end would otherwise keep all new work waiting.
+    """
 
     def __init__(self) -> None:
         self.waiting = 0
         """Those who wait; the ones who left do not count."""
         self.waiting_ahead = 0
         """Those of them who go ahead of new work."""
+        self._urgent: deque[T] = deque()
         self._ahead: deque[T] = deque()
         self._behind: deque[T] = deque()
+        self._in_a_row = 0
 
     def add(self, operation: T) -> None:
         """Put one at the end of its class."""
-        (self._ahead if operation.ahead else self._behind).append(operation)
+        self._class_of(operation).append(operation)
         self._count(operation, 1)
 
     def put_back(self, operation: T) -> None:
         """Put one that was taken back at the head of its class."""
         operation.state = WAITING
-        (self._ahead if operation.ahead else self._behind).appendleft(operation)
+        self._class_of(operation).appendleft(operation)
         self._count(operation, 1)
 
     def take(self, *, new_work: bool) -> T | None:
@@ -56,9 +66,16 @@ class WaitingLine(Generic[T]):
         Args:
             new_work: Whether new work may be taken; what goes ahead of it always may.
         """
-        taken = _first(self._ahead)
+        taken = _first(self._urgent)
+        if taken is None and new_work and self._in_a_row >= _IN_A_ROW:
+            taken = _first(self._behind)
+            self._in_a_row = 0 if taken is not None else self._in_a_row
+        if taken is None:
+            taken = _first(self._ahead)
+            self._in_a_row += taken is not None
         if taken is None and new_work:
             taken = _first(self._behind)
+            self._in_a_row = 0 if taken is not None else self._in_a_row
         if taken is not None:
             taken.state = STARTED
             self._count(taken, -1)
@@ -71,7 +88,8 @@ class WaitingLine(Generic[T]):
         operation.state = GONE
         operation.forget()
         self._count(operation, -1)
-        if len(self._ahead) + len(self._behind) > 2 * self.waiting + _FEW:
+        if len(self._urgent) + len(self._ahead) + len(self._behind) > 2 * self.waiting + _FEW:
+            self._urgent = deque(each for each in self._urgent if each.state == WAITING)
             self._ahead = deque(each for each in self._ahead if each.state == WAITING)
             self._behind = deque(each for each in self._behind if each.state == WAITING)
         return True
@@ -83,6 +101,11 @@ class WaitingLine(Generic[T]):
             operation.state = GONE
             taken.append(operation)
         return taken
+
+    def _class_of(self, operation: T) -> deque[T]:
+        if operation.urgent:
+            return self._urgent
+        return self._ahead if operation.ahead else self._behind
 
     def _count(self, operation: T, change: int) -> None:
         self.waiting += change

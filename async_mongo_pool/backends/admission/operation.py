@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from .calls import CONTINUES, FINISHES, STREAMS
+from .calls import CONTINUES, FETCHES, FINISHES, STREAMS
 from .line import WAITING
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ class Operation:
         "state",
         "streaming",
         "submitted",
+        "urgent",
     )
 
     def __init__(self, call: Callable[[], Any], mailbox: Mailbox, kind: int) -> None:
@@ -46,7 +47,8 @@ class Operation:
         self.mailbox = mailbox
         self.future: asyncio.Future[Any] | None = mailbox.loop.create_future()
         self.kind = kind
-        self.ahead = kind == FINISHES
+        self.ahead = kind in (FINISHES, FETCHES)
+        self.urgent = kind == FINISHES
         self.streaming = kind in (STREAMS, CONTINUES)
         self.state = WAITING
         self.queued = False

@@ -6,10 +6,10 @@ Its owner calls it under one lock. A worker is here whatever has an attribute ``
 from __future__ import annotations
 
 from bisect import bisect_left
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from async_mongo_pool.distribution import BOUNDS, Recorder
-from async_mongo_pool.stats import REFUSALS, ExecutorStats
+from async_mongo_pool.stats import REFUSALS
 
 from .calls import NEW, STREAMS
 from .line import WaitingLine
@@ -108,10 +108,11 @@ class Schedule:
                 self.abandoned += 1
                 continue
             self._count_start(operation, now)
-            if self.parked:
+            try:
+                # Not asked before: a signal handler may come in between, and take the last one.
                 worker = self.parked.pop()
                 woken.append(worker)
-            else:
+            except IndexError:
                 self.workers += 1
                 worker = self._new_worker()
                 fresh.append(worker)
@@ -196,18 +197,18 @@ class Schedule:
         """Workers that run an operation, those just being made included."""
         return self.workers - len(self.parked)
 
-    def stats(self) -> ExecutorStats:
-        """The state as it is shown."""
-        return ExecutorStats(
-            workers=self.workers,
-            max_workers=max(self.limit, self.workers),
-            busy=self.busy,
-            streaming=self.streaming,
-            queued=self.line.waiting,
-            abandoned=self.abandoned,
-            refused=dict(self.refused),
-            wait=self.wait.distribution(),
-        )
+    def numbers(self) -> dict[str, Any]:
+        """The state, by the names of ``ExecutorStats``."""
+        return {
+            "workers": self.workers,
+            "max_workers": max(self.limit, self.workers),
+            "busy": self.busy,
+            "streaming": self.streaming,
+            "queued": self.line.waiting,
+            "abandoned": self.abandoned,
+            "refused": dict(self.refused),
+            "wait": self.wait.distribution(),
+        }
 
     def _is_full(self, max_waiting: int) -> bool:
         # What is only held back for a moment, with a worker to be had, does not count as waiting.

@@ -26,7 +26,7 @@ class Employer(Protocol):
     def next_operation(self, worker: Worker, done: Operation) -> Operation | None:
         """Count the last operation as done and send it home; wait for the next; None ends the worker."""
 
-    def exhausted(self, error: WaitQueueTimeoutError, seconds: float) -> BaseException:
+    def exhausted(self, call: Any, seconds: float) -> BaseException:
         """The pool's own error for the driver's."""
 
 
@@ -72,7 +72,7 @@ class Worker:
                 # A future refuses StopIteration; the standard executor converts it the same way.
                 operation.error = RuntimeError(f"the operation raised StopIteration: {stop}")
             except WaitQueueTimeoutError as error:
-                operation.error = self._in_our_words(operation, error)
+                operation.error = self._in_our_words(operation, call, error)
             except BaseException as error:
                 operation.error = error
         # An error's traceback refers to this frame: only the garbage collector would free the two.
@@ -92,11 +92,11 @@ class Worker:
         finally:
             waits.pop(thread, None)
 
-    def _in_our_words(self, operation: Operation, error: WaitQueueTimeoutError) -> BaseException:
+    def _in_our_words(self, operation: Operation, call: Any, error: WaitQueueTimeoutError) -> BaseException:
         """Of a replica set: the driver has a queue of its own behind ours."""
         if isinstance(error, PoolError):
             return error
         began = operation.submitted if operation.queued else self.began
-        ours = self._employer.exhausted(error, monotonic() - began)
+        ours = self._employer.exhausted(call, monotonic() - began)
         ours.__cause__ = error
         return ours
