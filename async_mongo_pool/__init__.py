@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         PoolNotInitializedError,
         PoolStartTimeoutError,
     )
+    from async_mongo_pool.retry import RetryStats
     from async_mongo_pool.stats import PoolSnapshot
     from async_mongo_pool.sync_pool import MongoDBConnectionPool
 
@@ -42,6 +43,7 @@ __all__ = [
     "PoolNotInitializedError",
     "PoolSnapshot",
     "PoolStartTimeoutError",
+    "RetryStats",
     "__version__",
 ]
 
@@ -52,6 +54,7 @@ _MODULES = {
     "OptionInForce": "config",
     "PoolConfig": "config",
     "PoolSnapshot": "stats",
+    "RetryStats": "retry",
 } | {name: "errors" for name in __all__ if name.endswith(("Error", "Conflict"))}
 
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from .config import ClientSettings, PoolConfig
 
-__all__ = ["Asking", "Manner", "Request"]
+__all__ = ["AS_USUAL", "Asking", "Manner", "Request"]
 
 
 _SELECTION_TIMEOUT = "serverselectiontimeoutms"
@@ -65,10 +65,13 @@ class Manner(NamedTuple):
     degraded: bool = False
 
 
+AS_USUAL = Manner()
+
+
 class Asking:
     """A request made complete: which backend, which settings, and what makes two of them equal."""
 
-    def __init__(self, request: Request, backend: str, manner: Manner) -> None:
+    def __init__(self, request: Request, backend: str, manner: Manner = AS_USUAL) -> None:
         self.request = request
         self.backend = backend
         self.manner = manner
@@ -83,13 +86,12 @@ class Asking:
         self.settings = settings
         self.key = (self.backend, settings.key)
 
-    def seconds(self) -> float:
+    def seconds(self, timeout: Any) -> float:
         """The bound of ``initialize``: what the caller gave, else the server selection timeout.
 
         Raises:
             PoolConfigurationError: It is not a positive number.
         """
-        timeout: Any = self.manner.timeout
         if timeout is None:
             return self._selection_timeout() / 1000
         is_number = isinstance(timeout, (int, float)) and not isinstance(timeout, bool)

@@ -52,7 +52,7 @@ async def open_handle(
     lifecycle = pool._lifecycle
     asking = lifecycle.ask(request, manner)
     arrival = lifecycle.arrival()
-    seconds = asking.seconds()
+    seconds = asking.seconds(manner.timeout)
     deadline = time.monotonic() + seconds
     if ticket is not None and asking.settings is None:
         # A scope has to know what a callable means, to tell whether it shares what is open.

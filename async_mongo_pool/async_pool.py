@@ -15,6 +15,7 @@ from .loops import running_loop
 from .patience import OnFailure, Patience
 from .pool_base import CLOSE_GRACE, PoolBase
 from .report import NOT_INITIALIZED
+from .retry.async_retrying import AsyncRetrying
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 __all__ = ["AsyncMongoDBConnectionPool", "Backend"]
 
 
-class AsyncMongoDBConnectionPool(AsyncAccess[ClientT], PoolBase):
+class AsyncMongoDBConnectionPool(AsyncRetrying, AsyncAccess[ClientT], PoolBase):
     """One process-wide MongoDB client for asyncio: opened once, shared, watched, closed cleanly.
 
     The class is the pool; calling it returns its one instance. A second pool is a subclass, or ``named``::

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from pymongo.errors import ServerSelectionTimeoutError
 
-from .asking import Asking, Manner, Request
+from .asking import AS_USUAL, Asking, Manner, Request
 from .errors import PoolClosingError, PoolConfigurationConflict, PoolConfigurationError, PoolLoopError
 from .loops import LoopLocks, describe, is_gone
 
@@ -168,10 +168,10 @@ class Lifecycle:
 
     def configure(self, request: Request) -> None:
         """Remember a configuration for a later ``initialize()`` without arguments, and check it now."""
-        Asking(request, self._known(request.backend or self.backend), Manner())
+        Asking(request, self._known(request.backend or self.backend))
         self._configured = request
 
-    def ask(self, request: Request, manner: Manner) -> Asking:
+    def ask(self, request: Request, manner: Manner = AS_USUAL) -> Asking:
         """Complete a request from what is remembered, and resolve it."""
         remembered = self._remembered or self._configured
         if remembered is not None and request.is_empty():

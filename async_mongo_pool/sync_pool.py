@@ -10,6 +10,7 @@ from .asking import Manner, Request
 from .patience import OnFailure, Patience
 from .pool_base import PoolBase
 from .report import NOT_INITIALIZED
+from .retry.sync_retrying import SyncRetrying
 from .sync_opening import open_handle, open_patiently
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ __all__ = ["MongoDBConnectionPool"]
 Backend: TypeAlias = Literal["pymongo"]
 
 
-class MongoDBConnectionPool(PoolBase):
+class MongoDBConnectionPool(SyncRetrying, PoolBase):
     """One process-wide MongoDB client for threads: opened once, shared, watched, closed cleanly.
 
     The class is the pool; calling it returns its one instance. A second pool is a subclass, or ``named``::

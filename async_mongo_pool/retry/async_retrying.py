@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import inspect
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Concatenate, ParamSpec, TypeVar
 
 import tenacity
@@ -16,6 +17,7 @@ from .operation import OperationLimit
 from .shield import shielded
 from .state import state_of
 from .terms import ATTEMPTS, Terms, checked_seconds
+from .waking import wake_searches
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
@@ -133,7 +135,7 @@ class AsyncRetrying:
         Raises:
             PoolConfigurationError: It is not a number of seconds above 0.
         """
-        return OperationLimit(checked_seconds("timeout", timeout))
+        return OperationLimit(checked_seconds("timeout", timeout), partial(wake_searches, cls._lifecycle))
 
     @classmethod
     def retry_stats(cls) -> RetryStats:
@@ -143,7 +145,7 @@ class AsyncRetrying:
     @classmethod
     async def _run(cls, function: Callable[[Any], Awaitable[T]], terms: Terms) -> T:
         state = state_of(cls._lifecycle)
-        course = Course(cls._lifecycle.name, state, terms)
+        course = Course(cls._lifecycle.name, state, terms, partial(wake_searches, cls._lifecycle))
 
         async def attempt() -> T:
             current = current_client(cls._lifecycle, cls._opens_with, course)
@@ -152,15 +154,33 @@ class AsyncRetrying:
                     return await _called(function, current.client)
                 return await shielded(lambda: _called(function, current.client), state.recorder, course.left)
 
-        loop = tenacity.AsyncRetrying(sleep=asyncio.sleep, **course.controls())
         try:
-            result: T = await loop(attempt)
+            result = await attempt()
         except Exception as error:
-            if course.gave_up(error) and terms.on_give_up is not None:
-                await _tell(course, terms.on_give_up, error)
-            raise
+            result = await _again(course, attempt, terms.on_give_up, error)
         course.succeeded()
         return result
+
+
+async def _again(
+    course: Course, attempt: Callable[[], Awaitable[T]], on_give_up: OnGiveUp | None, first: Exception
+) -> T:
+    failed = [first]
+
+    async def next_attempt() -> T:
+        # The loop starts from the attempt that failed: what succeeds at once does not pay for it.
+        if failed:
+            raise failed.pop()
+        return await attempt()
+
+    loop = tenacity.AsyncRetrying(sleep=asyncio.sleep, **course.controls())
+    try:
+        result: T = await loop(next_attempt)
+    except Exception as error:
+        if course.gave_up(error) and on_give_up is not None:
+            await _tell(course, on_give_up, error)
+        raise
+    return result
 
 
 async def _called(function: Callable[[Any], Awaitable[T]], client: Any) -> T:

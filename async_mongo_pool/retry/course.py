@@ -10,11 +10,9 @@ import random
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
-import pymongo
-
 from . import backoff
 from .decisions import Verdict, judge
-from .operation import deadline_around
+from .operation import OperationLimit, deadline_around
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -54,15 +52,22 @@ class Course:
         pool: The pool's name.
         state: What its calls share.
         terms: What the caller asked for.
+        at_deadline: Called on another thread when the deadline is over and the driver still at work.
         draw: A number from 0 up to, and without, 1.
     """
 
     def __init__(
-        self, pool: str, state: RetryState, terms: Terms, draw: Callable[[], float] = random.random
+        self,
+        pool: str,
+        state: RetryState,
+        terms: Terms,
+        at_deadline: Callable[[], object],
+        draw: Callable[[], float] = random.random,
     ) -> None:
         self._pool = pool
         self._state = state
         self._terms = terms
+        self._at_deadline = at_deadline
         self._draw = draw
         self._began = state.clock()
         self._due = _least(deadline_around(), None if terms.deadline is None else self._began + terms.deadline)
@@ -88,7 +93,7 @@ class Course:
         left = self.left()
         if left is None or self._terms.deadline is None:
             return nullcontext()
-        return pymongo.timeout(max(left, _LEAST))
+        return OperationLimit(max(left, _LEAST), self._at_deadline)
 
     def pool_is_closed(self) -> Exception | None:
         """The error to raise when the pool was closed between two attempts; None before the first one failed."""

@@ -13,7 +13,6 @@ from pymongo.errors import (
     ExecutionTimeout,
     OperationFailure,
     PyMongoError,
-    WaitQueueTimeoutError,
 )
 
 from async_mongo_pool.errors import PoolError
@@ -45,8 +44,6 @@ _OVERLOADED = "SystemOverloadedError"
 
 _NEVER = (
     PoolError,
-    # A storm of waiters must not wait again: that is what filled the queue.
-    WaitQueueTimeoutError,
     # The write was done, perhaps by the attempt before; or a part of it was.
     DuplicateKeyError,
     BulkWriteError,
@@ -92,6 +89,7 @@ def judge(error: BaseException) -> Verdict:
         untrusted = isinstance(error.__cause__, ssl.SSLCertVerificationError)
         return Verdict.PERMANENT if untrusted else Verdict.TRANSIENT
     if not isinstance(error, OperationFailure):
+        # A full wait queue among them: who waits again is what fills it.
         return Verdict.PERMANENT
     if error.has_error_label(_OVERLOADED):
         return Verdict.OVERLOADED

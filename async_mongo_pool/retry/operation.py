@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Self
 
 import pymongo
+
+from .alarm import alarm
 
 _csot: Any
 try:
@@ -14,12 +17,16 @@ except ImportError:  # a private module: without it the driver alone watches ove
     _csot = None
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from contextlib import AbstractContextManager
     from types import TracebackType
 
 __all__ = ["OperationLimit", "deadline_around"]
 
-_entered: ContextVar[tuple[tuple[OperationLimit, AbstractContextManager[Any]], ...]] = ContextVar(
+_AFTERWARDS = 0.002
+"""Seconds after a deadline at which the driver surely takes it for past."""
+
+_entered: ContextVar[tuple[tuple[OperationLimit, AbstractContextManager[Any], object], ...]] = ContextVar(
     "async_mongo_pool_limits", default=()
 )
 """What this task or thread has entered: one limit may serve many of them at once."""
@@ -32,10 +39,13 @@ class OperationLimit:
 
     Args:
         seconds: From the entry of the block on; already checked.
+        at_end: Called on another thread when they are over and the block is not left; it makes the driver look at
+            its clock.
     """
 
-    def __init__(self, seconds: float) -> None:
+    def __init__(self, seconds: float, at_end: Callable[[], object]) -> None:
         self.seconds = seconds
+        self._at_end = at_end
 
     def __repr__(self) -> str:
         return f"<OperationLimit of {self.seconds:g} s>"
@@ -43,16 +53,18 @@ class OperationLimit:
     def __enter__(self) -> Self:
         limit = pymongo.timeout(self.seconds)
         limit.__enter__()
-        _entered.set((*_entered.get(), (self, limit)))
+        key = alarm.set(time.monotonic() + self.seconds + _AFTERWARDS, self._at_end)
+        _entered.set((*_entered.get(), (self, limit, key)))
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        *outer, (owner, limit) = _entered.get() or ((None, None),)
+        *outer, (owner, limit, key) = _entered.get() or ((None, None, None),)
         # Left in another context than entered, as by an async generator that is closed elsewhere, it is not in
         # force here and there is nothing to restore.
         if owner is self and limit is not None:
+            alarm.stop(key)
             _entered.set(tuple(outer))
             limit.__exit__(kind, error, trace)
 

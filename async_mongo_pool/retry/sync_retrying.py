@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Concatenate, ParamSpec, TypeVar
 
 import tenacity
@@ -15,6 +16,7 @@ from .functions import check_function, without_client
 from .operation import OperationLimit
 from .state import state_of
 from .terms import ATTEMPTS, Terms, checked_seconds
+from .waking import wake_searches
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -124,7 +126,7 @@ class SyncRetrying:
         Raises:
             PoolConfigurationError: It is not a number of seconds above 0.
         """
-        return OperationLimit(checked_seconds("timeout", timeout))
+        return OperationLimit(checked_seconds("timeout", timeout), partial(wake_searches, cls._lifecycle))
 
     @classmethod
     def retry_stats(cls) -> RetryStats:
@@ -133,22 +135,39 @@ class SyncRetrying:
 
     @classmethod
     def _run(cls, function: Callable[[Any], T], terms: Terms) -> T:
-        course = Course(cls._lifecycle.name, state_of(cls._lifecycle), terms)
+        course = Course(
+            cls._lifecycle.name, state_of(cls._lifecycle), terms, partial(wake_searches, cls._lifecycle)
+        )
 
         def attempt() -> T:
             current = current_client(cls._lifecycle, cls._opens_with, course)
             with course.attempt():
                 return _called(function, current.client)
 
-        loop = tenacity.Retrying(sleep=time.sleep, **course.controls())
         try:
-            result = loop(attempt)
+            result = attempt()
         except Exception as error:
-            if course.gave_up(error) and terms.on_give_up is not None:
-                _tell(course, terms.on_give_up, error)
-            raise
+            result = _again(course, attempt, terms.on_give_up, error)
         course.succeeded()
         return result
+
+
+def _again(course: Course, attempt: Callable[[], T], on_give_up: OnGiveUp | None, first: Exception) -> T:
+    failed = [first]
+
+    def next_attempt() -> T:
+        # The loop starts from the attempt that failed: what succeeds at once does not pay for it.
+        if failed:
+            raise failed.pop()
+        return attempt()
+
+    loop = tenacity.Retrying(sleep=time.sleep, **course.controls())
+    try:
+        return loop(next_attempt)
+    except Exception as error:
+        if course.gave_up(error) and on_give_up is not None:
+            _tell(course, on_give_up, error)
+        raise
 
 
 def _called(function: Callable[[Any], T], client: Any) -> T:
