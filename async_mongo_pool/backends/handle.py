@@ -68,7 +68,8 @@ class CloseReport:
 class ClientHandle:
     """What every backend's handle shares; no I/O."""
 
-    backend: str
+    backend: str = ""
+    """As ``initialize`` names it."""
     loop: AbstractEventLoop | None = None
     """The event loop that the client is bound to; None for clients that serve every loop and thread."""
 
