@@ -24,13 +24,23 @@ if TYPE_CHECKING:
         PoolNotInitializedError,
         PoolStartTimeoutError,
     )
+    from async_mongo_pool.health import (
+        AsyncHealthMonitor,
+        HealthMonitor,
+        Liveness,
+        Readiness,
+        ServerHealth,
+    )
     from async_mongo_pool.retry import RetryStats
     from async_mongo_pool.stats import PoolSnapshot
     from async_mongo_pool.sync_pool import MongoDBConnectionPool
 
 __all__ = [
+    "AsyncHealthMonitor",
     "AsyncMongoDBConnectionPool",
     "ClientSettings",
+    "HealthMonitor",
+    "Liveness",
     "MongoDBConnectionPool",
     "OptionInForce",
     "PoolClosingError",
@@ -43,7 +53,9 @@ __all__ = [
     "PoolNotInitializedError",
     "PoolSnapshot",
     "PoolStartTimeoutError",
+    "Readiness",
     "RetryStats",
+    "ServerHealth",
     "__version__",
 ]
 
@@ -55,6 +67,11 @@ _MODULES = {
     "PoolConfig": "config",
     "PoolSnapshot": "stats",
     "RetryStats": "retry",
+    "AsyncHealthMonitor": "health",
+    "HealthMonitor": "health",
+    "Liveness": "health",
+    "Readiness": "health",
+    "ServerHealth": "health",
 } | {name: "errors" for name in __all__ if name.endswith(("Error", "Conflict"))}
 
 

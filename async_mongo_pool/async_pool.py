@@ -11,6 +11,7 @@ from .async_access import AsyncAccess, Backend, ClientT
 from .async_opening import open_handle, open_patiently
 from .daemon import wait_in_loop
 from .errors import PoolLoopError
+from .health.mixins import AsyncHealth
 from .loops import running_loop
 from .patience import OnFailure, Patience
 from .pool_base import CLOSE_GRACE, PoolBase
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 __all__ = ["AsyncMongoDBConnectionPool", "Backend"]
 
 
-class AsyncMongoDBConnectionPool(AsyncRetrying, AsyncAccess[ClientT], PoolBase):
+class AsyncMongoDBConnectionPool(AsyncHealth, AsyncRetrying, AsyncAccess[ClientT], PoolBase):
     """One process-wide MongoDB client for asyncio: opened once, shared, watched, closed cleanly.
 
     The class is the pool; calling it returns its one instance. A second pool is a subclass, or ``named``::

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias, cast
 
 from .asking import Manner, Request
+from .health.mixins import SyncHealth
 from .patience import OnFailure, Patience
 from .pool_base import PoolBase
 from .report import NOT_INITIALIZED
@@ -35,7 +36,7 @@ __all__ = ["MongoDBConnectionPool"]
 Backend: TypeAlias = Literal["pymongo"]
 
 
-class MongoDBConnectionPool(SyncRetrying, PoolBase):
+class MongoDBConnectionPool(SyncHealth, SyncRetrying, PoolBase):
     """One process-wide MongoDB client for threads: opened once, shared, watched, closed cleanly.
 
     The class is the pool; calling it returns its one instance. A second pool is a subclass, or ``named``::

@@ -1,0 +1,263 @@
+"""Looking at a pool in the background: a task for asyncio, a daemon thread for the twin."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+import os
+import threading
+import time
+from concurrent.futures import Future
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Self
+
+from async_mongo_pool.daemon import wait_in_loop
+from async_mongo_pool.errors import PoolConfigurationError
+from async_mongo_pool.loops import is_gone
+
+from .asking import check_seconds, check_terms, without_a_look
+from .judge import FALL, RISE
+from .mixins import find_out, find_out_blocking
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from types import TracebackType
+
+    from async_mongo_pool.pool_base import PoolBase
+
+    from .results import Readiness, Require
+
+__all__ = ["AsyncHealthMonitor", "HealthMonitor"]
+
+logger = logging.getLogger("async_mongo_pool")
+
+_STOP_GRACE = 1.0
+"""Seconds beyond its own timeout that a look in progress may take to end."""
+
+
+class _Watch:
+    """What both monitors know and decide without waiting."""
+
+    def __init__(
+        self,
+        pool: type[PoolBase],
+        interval: float = 5.0,
+        *,
+        require: Require = "any",
+        timeout: float = 1.0,
+        fall: int = FALL,
+        rise: int = RISE,
+        on_change: Callable[[Readiness, Readiness], Any] | None = None,
+    ) -> None:
+        self._lifecycle = pool._lifecycle
+        self._terms = check_terms(require, fall, rise)
+        self._interval = check_seconds("interval", interval)
+        self._timeout = check_seconds("timeout", timeout)
+        if on_change is not None and not callable(on_change):
+            raise PoolConfigurationError.bad_value("on_change", repr(on_change), "argument", "a callable")
+        self._on_change = on_change
+        self._last: tuple[int, float, Readiness] | None = None
+        self._lost_at: float | None = None
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} of {self._lifecycle.name}: {self.status().state}>"
+
+    def status(self) -> Readiness:
+        """What the last look found, and its age; no I/O. The state is "starting" before the first one."""
+        if self._last is None or self._last[0] != os.getpid():
+            return without_a_look(self._lifecycle, self._terms.require)
+        _, at, answer = self._last
+        return answer.aged(time.monotonic() - at)
+
+    def _note(self, new: Readiness) -> tuple[Readiness, Readiness] | None:
+        """Keep what a look found, and log it; the old and the new answer if the state has changed."""
+        old = self.status()
+        self._last = (os.getpid(), time.monotonic() - new.age_seconds, new)
+        if old.state == new.state:
+            return None
+        if new.ready and self._lost_at is not None:
+            seconds, self._lost_at = time.monotonic() - self._lost_at, None
+            logger.info("%s is restored after %.1f s: %s", new.pool, seconds, new.reason)
+        elif new.state == "down" and self._lost_at is None and self._lifecycle.handle() is not None:
+            self._lost_at = time.monotonic()
+            logger.warning("%s is lost: %s", new.pool, new.reason)
+        return old, new
+
+    def _complain(self) -> None:
+        logger.exception("%s: on_change failed; the monitor goes on", self._lifecycle.name)
+
+
+class AsyncHealthMonitor(_Watch):
+    """Looks at a pool again and again in a task of the running event loop; ``async with`` starts and stops it.
+
+    It ends with its event loop, and does not exist in a forked child until it is started there.
+
+    Args:
+        pool: The pool class; it may be opened, closed and opened again meanwhile.
+        interval: Seconds between two looks. Default 5.
+        require: As for ``readiness``, and so are the next three.
+        timeout: Seconds for one look. Default 1.
+        fall: Bad signs in a row after which a ready pool is down. Default 2.
+        rise: Good signs in a row after which it is ready again. Default 1.
+        on_change: Called with the old and the new ``Readiness`` at every change of the state; may be a coroutine
+            function. The next look waits for it. What it raises is logged.
+
+    Raises:
+        PoolConfigurationError: An argument cannot be used.
+    """
+
+    _task: asyncio.Task[None] | None = None
+    _loop: asyncio.AbstractEventLoop | None = None
+    _ended: Future[None] | None = None
+    _process = 0
+    _stopped = False
+
+    @property
+    def running(self) -> bool:
+        """Whether it looks: started, not stopped, in this process, and its event loop runs."""
+        task, loop = self._task, self._loop
+        alive = task is not None and not task.done() and loop is not None and not is_gone(loop)
+        return alive and self._process == os.getpid()
+
+    async def start(self) -> None:
+        """Begin to look, now and then every ``interval``; nothing happens while it runs already."""
+        if self.running:
+            return
+        self._stopped = False
+        self._process = os.getpid()
+        self._loop = asyncio.get_running_loop()
+        ended = self._ended = Future()
+        self._task = asyncio.create_task(self._run(), name=f"{self._lifecycle.name}-health")
+        self._task.add_done_callback(lambda _: ended.set_result(None))
+
+    async def stop(self) -> None:
+        """Look no more, and wait until that is so; any event loop may call it, and ``on_change`` too."""
+        task, loop, ended = self._task, self._loop, self._ended
+        self._stopped = True
+        if not self.running or task is None or loop is None or ended is None:
+            return
+        if asyncio.current_task() is task:
+            # Called by on_change: waiting for itself would take for ever.
+            return
+        # The loop may end in this very moment, and the task with it.
+        with suppress(RuntimeError):
+            loop.call_soon_threadsafe(task.cancel)
+        with suppress(TimeoutError):
+            await wait_in_loop(ended, self._timeout + _STOP_GRACE)
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.stop()
+
+    async def _run(self) -> None:
+        while not self._stopped:
+            changed = self._note(await find_out(self._lifecycle, self._terms, self._timeout, 0.0))
+            if changed is not None and self._on_change is not None:
+                await self._tell(self._on_change, *changed)
+            if not self._stopped:
+                await asyncio.sleep(self._interval)
+
+    async def _tell(
+        self, callback: Callable[[Readiness, Readiness], Awaitable[None] | None], old: Readiness, new: Readiness
+    ) -> None:
+        try:
+            outcome = callback(old, new)
+            if inspect.isawaitable(outcome):
+                await outcome
+        except Exception:
+            self._complain()
+
+
+class HealthMonitor(_Watch):
+    """Looks at a pool again and again in a daemon thread; ``with`` starts and stops it.
+
+    It keeps no process alive, and does not exist in a forked child until it is started there.
+
+    Args:
+        pool: The pool class; it may be opened, closed and opened again meanwhile.
+        interval: Seconds between two looks. Default 5.
+        require: As for ``readiness``, and so are the next three.
+        timeout: Seconds for one look. Default 1.
+        fall: Bad signs in a row after which a ready pool is down. Default 2.
+        rise: Good signs in a row after which it is ready again. Default 1.
+        on_change: Called in the thread with the old and the new ``Readiness`` at every change of the state. The
+            next look waits for it. What it raises is logged.
+
+    Raises:
+        PoolConfigurationError: An argument cannot be used, or ``on_change`` is a coroutine function, for which
+            there is no event loop.
+    """
+
+    _thread: threading.Thread | None = None
+    _stopping: threading.Event | None = None
+
+    def __init__(
+        self,
+        pool: type[PoolBase],
+        interval: float = 5.0,
+        *,
+        require: Require = "any",
+        timeout: float = 1.0,
+        fall: int = FALL,
+        rise: int = RISE,
+        on_change: Callable[[Readiness, Readiness], Any] | None = None,
+    ) -> None:
+        super().__init__(
+            pool, interval, require=require, timeout=timeout, fall=fall, rise=rise, on_change=on_change
+        )
+        if inspect.iscoroutinefunction(on_change):
+            raise PoolConfigurationError.bad_value(
+                "on_change", repr(on_change), "argument", "a plain function: this monitor has no event loop"
+            )
+
+    @property
+    def running(self) -> bool:
+        """Whether it looks: started, not stopped, and in this process."""
+        thread, stopping = self._thread, self._stopping
+        return thread is not None and thread.is_alive() and stopping is not None and not stopping.is_set()
+
+    def start(self) -> None:
+        """Begin to look, now and then every ``interval``; nothing happens while it runs already.
+
+        Raises:
+            RuntimeError: The system has no more threads.
+        """
+        if self.running:
+            return
+        # One of its own for each thread: an earlier one that is about to end must not go on.
+        stopping = self._stopping = threading.Event()
+        name = f"{self._lifecycle.name}-health"
+        self._thread = threading.Thread(target=self._run, args=(stopping,), name=name, daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Look no more, and wait until that is so; any thread may call it, and ``on_change`` too."""
+        if self._stopping is not None:
+            self._stopping.set()
+        if self._thread is not None and self._thread is not threading.current_thread():
+            self._thread.join(self._timeout + _STOP_GRACE)
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def _run(self, stopping: threading.Event) -> None:
+        while not stopping.is_set():
+            changed = self._note(find_out_blocking(self._lifecycle, self._terms, self._timeout, 0.0))
+            if changed is not None and self._on_change is not None:
+                try:
+                    self._on_change(*changed)
+                except Exception:
+                    self._complain()
+            stopping.wait(self._interval)
