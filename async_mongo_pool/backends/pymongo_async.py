@@ -69,6 +69,19 @@ class PyMongoAsyncHandle(AsyncClientHandle):
                 self.loop.call_soon_threadsafe(self._reconcile)
         return super().snapshot(status, replacements)
 
+    @property
+    def refresh(self) -> Callable[[Callable[[], None]], None]:
+        """Compares with the driver's pool in the client's loop, then calls what it is given."""
+        return self._refresh
+
+    def _refresh(self, done: Callable[[], None]) -> None:
+        def compare() -> None:
+            self._reconcile()
+            done()
+
+        with suppress(RuntimeError):
+            self.loop.call_soon_threadsafe(compare)
+
     def _reconcile(self) -> None:
         self.events.reconcile(driver_state.pools_now(self.client))
 

@@ -10,24 +10,24 @@ import threading
 import time
 import weakref
 from functools import partial
-from itertools import chain, repeat
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias
 
 from async_mongo_pool._version import __version__
 from async_mongo_pool.distribution import Distribution
+from async_mongo_pool.observers.forks import StartsAfresh
 
 from .attributes import attributes
 from .growth import Growth
 from .missing import needs
 from .pools import Pool, Selection, open_snapshots
-from .replay import durations
+from .replay import Backlog
 from .table import METRICS
 
 with needs("opentelemetry.metrics", "async_mongo_pool[opentelemetry]"):
     from opentelemetry.metrics import Histogram, MeterProvider, Observation, get_meter_provider
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Iterator
+    from collections.abc import Hashable
     from types import TracebackType
 
     from opentelemetry.metrics import CallbackOptions, Meter
@@ -42,7 +42,8 @@ METER = "async_mongo_pool"
 """The name of the meter: the instrumentation scope of all metrics."""
 
 MANY_DURATIONS = 100_000
-"""Recording that many in one collection takes most of a second: the log then names the cheap way, once."""
+"""Recording that many takes most of a second, so no more are recorded in one collection: the next one goes on,
+and the log names the cheap way, once."""
 
 RECORDED_AT_A_STRETCH = 50
 """How many durations are recorded, in about 0.4 ms, before other threads get their turn."""
@@ -85,7 +86,8 @@ def instrument(
         What ends it again.
 
     Raises:
-        ValueError: ``histograms`` is unknown, or this provider is in use with the other way.
+        ValueError: ``histograms`` is unknown, this provider is in use with the other way, or has ever been with
+            "recorded" and "exported" is asked for.
         TypeError: Something given is not a pool.
     """
     if histograms not in ("recorded", "exported"):
@@ -112,25 +114,37 @@ class _Round:
         self.served: set[Metric] = set()
 
 
-class _Source:
+class _Source(StartsAfresh):
     """The instruments of one meter provider, made once: OpenTelemetry cannot take an instrument back."""
 
     def __init__(self, meter: Meter) -> None:
+        super().__init__()
         self._selections: list[Selection] = []
         self._histograms: Histograms = "recorded"
         self._meter = meter
-        self._lock = threading.Lock()
-        self._round: _Round | None = None
-        self._growth = Growth()
-        self._totals: dict[Hashable, int | float] = {}
         self._complained: set[str] = set()
         self._recorders: dict[Metric, Histogram] = {}
+        self.after_fork_in_child()
         for metric in METRICS:
             if metric.instrument != "histogram":
                 self._make(metric)
 
+    def after_fork_in_child(self) -> None:
+        """Forget what the parent counted, with a lock that nobody holds."""
+        self._lock = threading.Lock()
+        self._round: _Round | None = None
+        self._growth = Growth()
+        self._totals: dict[Hashable, int | float] = {}
+        self._backlog = Backlog()
+
     def take(self, selection: Selection, histograms: Histograms) -> None:
         """Watch these pools too."""
+        if self._recorders and histograms == "exported":
+            # What the SDK once recorded it exports for ever: ours beside it would be the same counts again.
+            raise ValueError(
+                'this meter provider has recorded durations with histograms="recorded" and keeps those '
+                'histograms: use another meter provider for histograms="exported"'
+            )
         if self._selections and histograms != self._histograms:
             raise ValueError(f"this meter provider is in use with histograms={self._histograms!r}")
         self._histograms = histograms
@@ -179,7 +193,6 @@ class _Source:
 
     def _collect(self) -> _Round:
         made = _Round()
-        recorded = 0
         pools = [pool for selection in list(self._selections) for pool in selection.pools()]
         for pool, snapshot in open_snapshots(pools):
             for metric in METRICS:
@@ -189,40 +202,34 @@ class _Source:
                     gained = self._growth.of(series, opened_at, value) if metric.is_cumulative else value
                     found = attributes(pool, metric, labels)
                     if isinstance(gained, Distribution):
-                        recorded += self._record(metric, found, gained)
+                        if (recorder := self._recorders.get(metric)) is not None:
+                            self._backlog.add(series, partial(recorder.record, attributes=found), gained)
                         continue
                     if metric.is_cumulative:
                         # The SDK takes a counter's total: one that fell with a new client would count backwards.
                         gained += self._totals.get(series, 0)
                         self._totals[series] = gained
                     made.observations[metric].append(Observation(gained, found))
-        if recorded > MANY_DURATIONS:
-            self._complain(
-                "more than %d durations were recorded in one collection, at some microseconds each; "
-                'histograms="exported" with HistogramExporter costs nothing for each',
-                MANY_DURATIONS,
-            )
+        self._record()
         return made
 
-    def _record(self, metric: Metric, found: dict[str, str | int], gained: Distribution) -> int:
-        recorder = self._recorders.get(metric) if self._histograms == "recorded" else None
-        if recorder is None:
-            return 0
-        for number, seconds in enumerate(_each(gained)):
-            recorder.record(seconds, found)
+    def _record(self) -> None:
+        for number, (record, seconds) in enumerate(self._backlog.take(MANY_DURATIONS)):
+            record(seconds)
             if number % RECORDED_AT_A_STRETCH == 0:
                 # Without a break others wait 5 ms (the switch interval) for each turn, an event loop at each step.
                 time.sleep(0)
-        return gained.count
+        if self._backlog:
+            self._complain(
+                "more than %d durations were to be recorded in one collection, at some microseconds each: the "
+                'next one goes on; histograms="exported" with HistogramExporter costs nothing for each',
+                MANY_DURATIONS,
+            )
 
     def _complain(self, sentence: str, *arguments: Any, exc_info: bool = False) -> None:
         if sentence not in self._complained:
             self._complained.add(sentence)
             logger.warning(sentence, *arguments, exc_info=exc_info)
-
-
-def _each(gained: Distribution) -> Iterator[float]:
-    return chain.from_iterable(repeat(seconds, times) for seconds, times in durations(gained))
 
 
 class _Global:

@@ -145,14 +145,16 @@ class HistogramExporter(MetricExporter):
         now: int,
     ) -> HistogramDataPoint | None:
         start = self._monotonic_zero + int(snapshot.opened_at * _SECOND)
+        series = (pool, metric.otel, labels)
         if self._temporality is AggregationTemporality.DELTA:
-            series = (pool, metric.otel, labels)
-            gained = self._growth.of(series, snapshot.opened_at, value)
+            told = self._growth.of(series, snapshot.opened_at, value)
             start = max(start, self._exported_at.get(series, 0))
             self._exported_at[series] = now
-            value = gained if isinstance(gained, Distribution) else value
-        if not value.count:
+        else:
+            told = self._growth.level(series, snapshot.opened_at, value)
+        if not isinstance(told, Distribution) or not told.count:
             return None
+        value = told
         buckets = _rebucketed(value, metric.bounds)
         shortest, longest = _extremes(value)
         return HistogramDataPoint(

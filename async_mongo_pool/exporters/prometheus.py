@@ -15,8 +15,10 @@ from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 from async_mongo_pool.distribution import Distribution
+from async_mongo_pool.observers.forks import StartsAfresh
 
 from . import prometheus_multiprocess as multiprocess
+from .growth import Growth
 from .missing import needs
 from .pools import Pool, Selection, open_snapshots
 from .prometheus_series import BUCKETS, DEFAULT_PREFIX, Family, Naming, families, series_of
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
 
     from prometheus_client import Metric as PrometheusMetric
 
+    from .metric import Value
     from .prometheus_series import Series
 
 __all__ = ["PoolCollector", "multiprocess", "register", "unregister"]
@@ -46,7 +49,7 @@ _collectors: weakref.WeakKeyDictionary[CollectorRegistry, PoolCollector] = weakr
 _registering = threading.Lock()
 
 
-class PoolCollector(Collector):
+class PoolCollector(StartsAfresh, Collector):
     """Reads the pools at each scrape; ``register`` makes one for each registry.
 
     Attributes:
@@ -56,10 +59,17 @@ class PoolCollector(Collector):
     """
 
     def __init__(self, prefix: str = DEFAULT_PREFIX, naming: Naming = "mongo_pool") -> None:
+        super().__init__()
         self.prefix = prefix
         self.naming = naming
         self.selection = Selection()
         self._families = families(prefix, naming)
+        self.after_fork_in_child()
+
+    def after_fork_in_child(self) -> None:
+        """Forget the parent's counts, with a lock that nobody holds."""
+        self._collecting = threading.Lock()
+        self._growth = Growth()
 
     def describe(self) -> Iterator[PrometheusMetric]:
         """Every family, without series: the registry refuses others of the same name."""
@@ -69,12 +79,25 @@ class PoolCollector(Collector):
     def collect(self) -> Iterator[PrometheusMetric]:
         """The families that have series now. One snapshot of each open pool serves them all."""
         filled: dict[str, PrometheusMetric] = {}
-        for series in series_of(self._families, open_snapshots(self.selection.pools())):
+        for series in self._series():
             name = series.family.name
             if name not in filled:
                 filled[name] = _empty(series.family)
             _add(filled[name], series)
         yield from filled.values()
+
+    def _series(self) -> list[Series]:
+        # Two scrapes at once would otherwise take their snapshots in one order and report them in the other.
+        with self._collecting:
+            found = list(series_of(self._families, open_snapshots(self.selection.pools())))
+            found = [each._replace(value=self._level(each)) for each in found]
+            self._growth.keep_only((each.family.name, each.labels) for each in found)
+        return found
+
+    def _level(self, series: Series) -> Value:
+        if not series.family.metric.is_cumulative:
+            return series.value
+        return self._growth.level((series.family.name, series.labels), series.opened_at, series.value)
 
 
 def register(

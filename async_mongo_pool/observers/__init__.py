@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from async_mongo_pool.events import ConnectionEvents
     from async_mongo_pool.stats import CommandStats, Holder
 
-    from .slow_checkouts import Holdings
+    from .slow_checkouts import Holdings, Refresh
 
 __all__ = ["Observers"]
 
@@ -41,10 +41,18 @@ class Observers:
         events: The client's counts.
         by_task: Tasks check out connections (AsyncMongoClient); else threads do.
         submitted: Tasks submit operations to threads (Motor).
+        refresh: As for ``SlowCheckouts``.
     """
 
     def __init__(
-        self, pool: str, options: PoolOptions, events: Holdings, *, by_task: bool = False, submitted: bool = False
+        self,
+        pool: str,
+        options: PoolOptions,
+        events: Holdings,
+        *,
+        by_task: bool = False,
+        submitted: bool = False,
+        refresh: Refresh | None = None,
     ) -> None:
         self._events = events
         self._checkouts: SlowCheckouts | None = None
@@ -56,6 +64,7 @@ class Observers:
                 stack=options.slow_checkout_stack,
                 by_task=by_task,
                 submitted=submitted,
+                refresh=refresh,
             )
         self._log_thread = LogThread(pool, self._checkouts.look) if self._checkouts else LogThread(pool)
         if self._checkouts is not None:
@@ -68,7 +77,14 @@ class Observers:
         self._event_log = EventLog(pool) if is_wanted() else None
 
     @classmethod
-    def for_settings(cls, pool: str, settings: ClientSettings, events: ConnectionEvents, backend: str) -> Self:
+    def for_settings(
+        cls,
+        pool: str,
+        settings: ClientSettings,
+        events: ConnectionEvents,
+        backend: str,
+        refresh: Refresh | None = None,
+    ) -> Self:
         """The observers that a configuration asks for.
 
         Args:
@@ -76,10 +92,18 @@ class Observers:
             settings: The client's.
             events: The client's counts.
             backend: The handle's.
+            refresh: As for ``SlowCheckouts``.
         """
         # Both twins call a backend of theirs "pymongo"; which of the two it is, the counts tell.
         by_task = isinstance(events, TaskConnectionEvents)
-        return cls(pool, settings.pool_options, events, by_task=by_task, submitted=backend == "motor")
+        return cls(
+            pool,
+            settings.pool_options,
+            events,
+            by_task=by_task,
+            submitted=backend == "motor",
+            refresh=refresh,
+        )
 
     def listeners(self) -> list[Any]:
         """For the client's ``event_listeners``, behind its counts."""

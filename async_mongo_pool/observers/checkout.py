@@ -29,9 +29,23 @@ class Checkout:
         thread: The thread that took it, by ``threading.get_ident``.
         command: The command that began last on it; None before the first one.
         command_began: When that was.
+        asked: Since it is slow, somebody asked to compare the client's counts with the driver's own pool.
+        compared: That was done.
     """
 
-    __slots__ = ("_open", "_untold", "command", "command_began", "key", "origin", "place", "since", "thread")
+    __slots__ = (
+        "_open",
+        "_untold",
+        "asked",
+        "command",
+        "command_began",
+        "compared",
+        "key",
+        "origin",
+        "place",
+        "since",
+        "thread",
+    )
 
     def __init__(self, place: tuple[Address, int], key: int, origin: Origin) -> None:
         self.place = place
@@ -40,6 +54,8 @@ class Checkout:
         self.thread = threading.get_ident()
         self.command: str | None = None
         self.command_began = 0.0
+        self.asked = False
+        self.compared = False
         self._open = [None]
         self._untold = [None]
         self.since = monotonic()

@@ -20,7 +20,6 @@ __all__ = ["describe_holders"]
 def describe_holders(
     holdings: Iterable[tuple[str, int, float, Any]],
     checkouts: Mapping[tuple[str, int], Checkout] | None = None,
-    now: float | None = None,
 ) -> list[Holder]:
     """Name the holders, the one that has held longest first.
 
@@ -28,9 +27,8 @@ def describe_holders(
         holdings: What ``ConnectionEvents.holdings`` returns.
         checkouts: What ``SlowCheckouts.current`` returns, for the submitting task of Motor, the last command and
             the stack. Default: nothing more is known.
-        now: By ``time.monotonic``. Default: the present.
     """
-    now = monotonic() if now is None else now
+    now = monotonic()
     known = checkouts or {}
     threads = {thread.ident: thread.name for thread in threading.enumerate()}
     oldest_first = sorted(holdings, key=lambda each: each[2])

@@ -6,9 +6,12 @@ there would wait for the connection that it holds. So a listener hands over what
 
 from __future__ import annotations
 
+import atexit
 import logging
 import threading
+import weakref
 from contextlib import suppress
+from functools import partial
 from queue import Empty, SimpleQueue
 from time import monotonic
 from typing import TYPE_CHECKING
@@ -28,6 +31,11 @@ QUEUE_LIMIT = 1000
 LAST_WORDS = 2.0
 """Seconds after ``stop`` from which on whatever still waits is dropped."""
 
+EXIT_BUDGET = 0.5
+"""Seconds that an exiting process waits for its log threads, over all of them."""
+
+_AFTER_A_FAILED_LOOK = 1.0
+
 
 class LogThread(StartsAfresh):
     """A daemon thread that starts with the first message and sleeps while there is none.
@@ -35,13 +43,15 @@ class LogThread(StartsAfresh):
     Args:
         pool: The pool's name, for the thread's name and for messages.
         look: Called between two messages and whenever the time is up that it returned, in seconds; None lets the
-            thread sleep until it is woken. Default: there is nothing to look at.
+            thread sleep until it is woken. What it raises is logged, once for each class of exception, and it is
+            called again. Default: there is nothing to look at.
     """
 
     def __init__(self, pool: str, look: Callable[[], float | None] = lambda: None) -> None:
         super().__init__()
         self._pool = pool
         self._look = look
+        self._failures: set[type[Exception]] = set()
         self._begin()
 
     def _begin(self) -> None:
@@ -95,6 +105,18 @@ class LogThread(StartsAfresh):
             self._stopped = True
         self._calls.put(None)
 
+    def end(self, seconds: float) -> None:
+        """Stop, and wait for the thread; half of the time is for messages, the rest to say how many were dropped.
+
+        Args:
+            seconds: How long to wait at most.
+        """
+        deadline = monotonic() + seconds
+        self.stop()
+        self._give_up_at = deadline - seconds / 2
+        if self._thread is not None and self._thread is not threading.current_thread():
+            self._thread.join(max(deadline - monotonic(), 0))
+
     def _start(self) -> None:
         with self._lock:
             if self._thread is not None or self._stopped:
@@ -102,6 +124,7 @@ class LogThread(StartsAfresh):
             self._thread = threading.Thread(target=self._run, name=f"{self._pool}-log", daemon=True)
             try:
                 self._thread.start()
+                _started.add(self)
             except RuntimeError:
                 # The interpreter shuts down, or the system has no more threads: the next message tries again.
                 self._thread = None
@@ -109,7 +132,7 @@ class LogThread(StartsAfresh):
     def _run(self) -> None:
         calls = self._calls
         while True:
-            pause = self._look()
+            pause = self._try_to_look()
             call = None
             # Asked before the wait: what was handed over before `stop` is already in the queue then.
             stopped = self._stopped
@@ -121,13 +144,31 @@ class LogThread(StartsAfresh):
                 return
             self._tell_dropped()
 
+    def _try_to_look(self) -> float | None:
+        try:
+            return self._look()
+        except Exception as error:
+            if type(error) not in self._failures:
+                self._failures.add(type(error))
+                self._say(partial(logger.warning, "%s: the watch failed", self._pool, exc_info=error))
+            return _AFTER_A_FAILED_LOOK
+
     def _is_done(self) -> bool:
         if monotonic() > self._give_up_at:
+            left = self._left()
             with self._lock:
-                self._dropped += self._calls.qsize()
+                self._dropped += left
             self._tell_dropped()
             return True
         return self._calls.empty()
+
+    def _left(self) -> int:
+        """Empty the queue and count the messages in it; what only woke the thread is none."""
+        left = 0
+        with suppress(Empty):
+            while True:
+                left += self._calls.get_nowait() is not None
+        return left
 
     def _say(self, call: Callable[[], None]) -> None:
         self._saying = True
@@ -148,3 +189,17 @@ class LogThread(StartsAfresh):
                 dropped,
             )
         )
+
+
+_started: weakref.WeakSet[LogThread] = weakref.WeakSet()
+
+
+def _at_exit() -> None:
+    """Let what was handed over be said: daemon threads die with the process."""
+    deadline = monotonic() + EXIT_BUDGET
+    for each in list(_started):
+        each.end(max(deadline - monotonic(), 0))
+
+
+# Callbacks run in the reverse order: that of logging, which closes the handlers, was registered before.
+atexit.register(_at_exit)

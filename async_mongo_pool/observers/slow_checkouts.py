@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 
     from .log_thread import LogThread
 
+    Refresh = Callable[[Callable[[], None]], None]
+
 __all__ = ["Holdings", "SlowCheckouts"]
 
 logger = logging.getLogger("async_mongo_pool")
@@ -68,10 +70,22 @@ class SlowCheckouts(ConnectionPoolListener, CommandListener, StartsAfresh):
         by_task: Tasks check out (AsyncMongoClient); else threads do.
         submitted: Ask who submitted the operation that a thread runs (Motor).
         events: The client's counts.
+        refresh: Lets the client's event loop compare its counts with the driver's own pool, and then call what it
+            is given; never waits and never raises. Where there is one, nobody is told of before that was done: a
+            task that is cancelled at a bad moment returns its connection without an event. Default: where tasks
+            check out, one that has ended is told of at the second look.
     """
 
     def __init__(
-        self, pool: str, limit: float, events: Holdings, *, stack: bool, by_task: bool, submitted: bool
+        self,
+        pool: str,
+        limit: float,
+        events: Holdings,
+        *,
+        stack: bool,
+        by_task: bool,
+        submitted: bool,
+        refresh: Refresh | None = None,
     ) -> None:
         super().__init__()
         self._pool = pool
@@ -80,6 +94,7 @@ class SlowCheckouts(ConnectionPoolListener, CommandListener, StartsAfresh):
         self._stack = stack
         self._by_task = by_task
         self._submitted = submitted
+        self._refresh = refresh
         self._log_thread: LogThread | None = None
         self.after_fork_in_child()
 
@@ -110,8 +125,8 @@ class SlowCheckouts(ConnectionPoolListener, CommandListener, StartsAfresh):
         key, origin = self._who()
         checkout = Checkout((event.address, event.connection_id), key, origin)
         if self._by_task and (missed := self._current.get(checkout.place)) is not None:
-            # A task that is cancelled at a bad moment returns its connection without an event.
-            self._end(missed)
+            # A task that is cancelled at a bad moment returns its connection without an event: nobody knows when.
+            self._forget(missed)
         self._current[checkout.place] = checkout
         self._by_key[key] = checkout
         if self._asleep:
@@ -131,9 +146,10 @@ class SlowCheckouts(ConnectionPoolListener, CommandListener, StartsAfresh):
             self._end(checkout)
 
     def connection_closed(self, event: ConnectionClosedEvent) -> None:
-        """A connection that is gone is held by nobody."""
+        """A connection that its holder closes is held no longer."""
         checkout = self._current.get((event.address, event.connection_id))
-        if checkout is not None:
+        # One that somebody else closes is still to be returned, or was, and then the watch finds that.
+        if checkout is not None and checkout.key == self._key():
             self._end(checkout)
 
     def started(self, event: CommandStartedEvent) -> None:
@@ -156,10 +172,7 @@ class SlowCheckouts(ConnectionPoolListener, CommandListener, StartsAfresh):
 
     def _end(self, checkout: Checkout) -> None:
         held = monotonic() - checkout.since
-        if self._current.get(checkout.place) is checkout:
-            self._current.pop(checkout.place, None)
-        if self._by_key.get(checkout.key) is checkout:
-            self._by_key.pop(checkout.key, None)
+        self._forget(checkout)
         if held < self._limit or not checkout.end():
             return
         first = checkout.tell()
@@ -167,13 +180,20 @@ class SlowCheckouts(ConnectionPoolListener, CommandListener, StartsAfresh):
             self._events.count_slow(checkout.server)
         self._hand_over(partial(self._log_return, checkout, held, first=first))
 
+    def _forget(self, checkout: Checkout) -> None:
+        if self._current.get(checkout.place) is checkout:
+            self._current.pop(checkout.place, None)
+        if self._by_key.get(checkout.key) is checkout:
+            self._by_key.pop(checkout.key, None)
+
     # What the watch does, in the log thread.
 
     def look(self) -> float | None:
         """Tell of the connections that are held for too long by now.
 
         Returns:
-            Seconds until another may be; None when nobody holds one that was not told of.
+            Seconds until another may be; None when nobody holds one that was not told of, and while the event loop
+            has not compared yet: that wakes the watch.
         """
         now = monotonic()
         overdue = [each for each in self._current.copy().values() if now - each.since >= self._limit]
@@ -182,12 +202,17 @@ class SlowCheckouts(ConnectionPoolListener, CommandListener, StartsAfresh):
             if overdue
             else ()
         )
+        unsure = []
         for checkout in overdue:
             if (checkout.server, checkout.connection_id) not in held:
-                self._end(checkout)
+                # Without a word, because nobody knows when it was returned, and whether it was slow.
+                self._forget(checkout)
+            elif not self._is_sure(checkout):
+                unsure.append(checkout)
             elif checkout.tell():
                 self._events.count_slow(checkout.server)
                 self._hand_over(partial(self._log_slow, checkout, now - checkout.since))
+        self._make_sure([each for each in unsure if not each.asked])
         pause = self._pause(now)
         if pause is None:
             # In this order: a checkout between the look and the flag would not wake us.
@@ -196,8 +221,34 @@ class SlowCheckouts(ConnectionPoolListener, CommandListener, StartsAfresh):
             self._asleep = pause is None
         return pause
 
+    def _is_sure(self, checkout: Checkout) -> bool:
+        if not self._by_task or checkout.told or checkout.compared:
+            return True
+        return self._refresh is None and not checkout.origin.has_ended()
+
+    def _make_sure(self, checkouts: list[Checkout]) -> None:
+        if not checkouts:
+            return
+        for checkout in checkouts:
+            checkout.asked = True
+        if self._refresh is not None:
+            self._refresh(partial(self._compared, checkouts))
+        else:
+            for checkout in checkouts:
+                checkout.compared = True
+
+    def _compared(self, checkouts: list[Checkout]) -> None:
+        for checkout in checkouts:
+            checkout.compared = True
+        if self._log_thread is not None:
+            self._log_thread.wake()
+
     def _pause(self, now: float) -> float | None:
-        begun = [each.since for each in self._current.copy().values() if not each.told]
+        begun = [
+            each.since
+            for each in self._current.copy().values()
+            if not each.told and (each.compared or not each.asked)
+        ]
         if not begun:
             return None
         # Whoever checks out later is due later still.

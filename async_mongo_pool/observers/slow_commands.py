@@ -60,8 +60,8 @@ _NAME_A_COLLECTION = frozenset(
 class SlowCommands(CommandListener):
     """Tells of the commands of one client that took long.
 
-    A getMore that came back empty while its cursor lives on has waited for news, as those of change streams and
-    tailable cursors do by design: it is not told of.
+    A getMore that waits for news by design is not told of: those of change streams, with or without news, and
+    those of tailable cursors that came back empty. One of a tailable cursor that brings news looks like any other.
 
     Args:
         pool: The pool's name.
@@ -132,4 +132,7 @@ def _only_waited(event: CommandSucceededEvent) -> bool:
     if event.command_name != "getMore":
         return False
     cursor = event.reply.get("cursor", {})
+    if "postBatchResumeToken" in cursor:
+        # Only the cursors of change streams have one.
+        return True
     return bool(cursor.get("id")) and not cursor.get("nextBatch")

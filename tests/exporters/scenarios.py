@@ -19,7 +19,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from async_mongo_pool.exporters.prometheus import multiprocess
 
 from .scraping import samples, value
-from .snapshots import ADDRESS, pool_of, server, snapshot
+from .snapshots import ADDRESS, distribution, pool_of, server, snapshot
 
 if TYPE_CHECKING:
     from .scraping import Samples
@@ -57,6 +57,17 @@ def another_client_adds_to_the_counts() -> None:
     assert value(scrape(), CREATED, **HERE) == 11
     assert value(scrape(), WAITS, **HERE) == 8
     assert value(scrape(), "mongo_pool_replacements_total", pool="orders") == 2
+
+
+def corrected_counts_never_fall() -> None:
+    orders = pool_of(snapshot())
+    multiprocess.start(orders, interval=NEVER)
+    for created, expected in ((7, 9), (8, 9), (10, 10)):
+        corrected = server(connections_created=created, checkout_wait=distribution(20.0))
+        orders.now = snapshot("orders", corrected, opened_at=orders.now.opened_at)
+        multiprocess.flush()
+        assert value(scrape(), CREATED, **HERE) == expected
+        assert value(scrape(), WAITS, **HERE) == 4
 
 
 def a_closed_pool_says_nothing() -> None:

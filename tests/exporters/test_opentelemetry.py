@@ -273,7 +273,9 @@ def test_bad_arguments_are_refused(readings: Readings) -> None:
     with pytest.raises(ValueError, match="recorded"):
         opentelemetry.instrument(orders, meter_provider=readings.provider, histograms="exported")
     first.uninstrument()
-    opentelemetry.instrument(orders, meter_provider=readings.provider, histograms="exported")
+    with pytest.raises(ValueError, match="another meter provider"):
+        opentelemetry.instrument(orders, meter_provider=readings.provider, histograms="exported")
+    opentelemetry.instrument(orders, meter_provider=readings.provider)
 
 
 def exporting(pool: Any, temporality: Any = None, histograms: Any = "exported") -> tuple[Memory, Any]:
@@ -288,7 +290,10 @@ def test_exported_histograms_are_our_buckets() -> None:
     orders = pool_of(snapshot())
     memory, provider = exporting(orders)
     provider.force_flush()
-    orders.now = snapshot("orders", server(checkout_wait=distribution(0.3, 0.3)), opened_at=orders.now.opened_at)
+    waits = distribution(0.00005, 0.0007, 0.0007, 20.0, 0.3, 0.3)
+    orders.now = snapshot("orders", server(checkout_wait=waits), opened_at=orders.now.opened_at)
+    provider.force_flush()
+    orders.now = snapshot("orders", server(checkout_wait=distribution(0.3)), opened_at=orders.now.opened_at)
     provider.force_flush()
     found = by_name(memory.exported[0])
     assert set(found) == {row.otel for row in METRICS}
@@ -297,7 +302,8 @@ def test_exported_histograms_are_our_buckets() -> None:
     assert (first.count, first.max, tuple(first.explicit_bounds)) == (4, 20.0, BOUNDS)
     assert first.sum == pytest.approx(20.00145)
     assert found[WAIT].data.aggregation_temporality is AggregationTemporality.CUMULATIVE
-    assert (second.count, second.min, second.max) == (2, 0.1, 0.3)
+    assert (second.count, second.min, second.max) == (6, 0.0, 20.0)
+    assert point(by_name(memory.exported[2]), WAIT, HERE).count == 6, "what was exported stays"
     assert second.start_time_unix_nano == first.start_time_unix_nano < first.time_unix_nano
     operations = {**HERE, "db.operation.name": "find", "db.namespace": "shop"}
     duration = point(found, "db.client.operation.duration", operations)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
+import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -15,7 +17,7 @@ from async_mongo_pool.exporters.prometheus_series import families as known_famil
 from async_mongo_pool.exporters.table import METRICS
 
 from .scraping import families, samples, value
-from .snapshots import ADDRESS, pool_of, server, snapshot
+from .snapshots import ADDRESS, distribution, pool_of, server, snapshot
 
 if TYPE_CHECKING:
     from async_mongo_pool.exporters.prometheus_series import Naming
@@ -255,3 +257,39 @@ def test_files_without_a_directory_are_refused() -> None:
         prometheus.multiprocess.start()
     prometheus.multiprocess.flush()
     prometheus.multiprocess.stop()
+
+
+def test_a_count_that_is_corrected_never_falls(registry: CollectorRegistry) -> None:
+    prometheus.register(orders := pool_of(snapshot()), registry=registry)
+    before = samples(registry)
+    corrected = server(connections_created=7, used=1, checkout_wait=distribution(20.0, 20.0))
+    orders.now = snapshot("orders", corrected, opened_at=orders.now.opened_at)
+    found = samples(registry)
+    assert value(found, "mongo_pool_connections", **HERE, state="used") == 1, "a gauge may"
+    assert value(found, "mongo_pool_connections_created_total", **HERE) == 9
+    for (name, labels), count in before.items():
+        if name.endswith(("_bucket", "_count", "_sum", "_total")):
+            assert found[name, labels] >= count, (name, labels)
+    assert value(found, "mongo_pool_checkout_wait_seconds_count", **HERE) == 4
+    orders.now = snapshot("orders", corrected)
+    assert value(samples(registry), "mongo_pool_connections_created_total", **HERE) == 7, "of another client"
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_child_process_counts_from_zero_and_meets_no_lock(registry: CollectorRegistry) -> None:
+    collector = prometheus.register(orders := pool_of(snapshot()), registry=registry)
+    name = "mongo_pool_replacements_total"
+    assert value(samples(registry), name, pool="orders") == 1
+    with collector._collecting:  # as another thread may hold it at a fork
+        child = os.fork()
+        if child == 0:
+            code = 2
+            try:
+                orders.now = snapshot(replacements=0)
+                threading.Timer(20, os._exit, [3]).start()
+                code = int(value(samples(registry), name, pool="orders") != 0)
+            finally:
+                os._exit(code)
+    _, status = os.waitpid(child, 0)
+    assert os.waitstatus_to_exitcode(status) == 0

@@ -137,6 +137,7 @@ def test_a_worker_that_leaves_flushes_its_counts_and_its_gauges_say_nothing(
     [
         "counts_are_written_once",
         "another_client_adds_to_the_counts",
+        "corrected_counts_never_fall",
         "a_closed_pool_says_nothing",
         "it_writes_by_itself_and_stops",
         "a_missing_directory_is_survived",

@@ -35,6 +35,8 @@ def work(uri: str, operations: int, until: int) -> None:
         client.admin.command("ping")
     now = MongoDBConnectionPool.snapshot().totals
     assert now.checkout_wait.count - before.checkout_wait.count == operations
+    # A scrape that meets a file while prometheus_client makes it fails.
+    prometheus.multiprocess.flush()
     report(
         pid=os.getpid(),
         checkouts=now.checkouts,

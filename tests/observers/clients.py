@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from motor.motor_asyncio import AsyncIOMotorClient
 from pymongo import AsyncMongoClient, MongoClient
 
+from async_mongo_pool.backends import driver_state
 from async_mongo_pool.config.pool_options import PoolOptions
 from async_mongo_pool.events import ConnectionEvents, TaskConnectionEvents
 from async_mongo_pool.observers import Observers
@@ -52,14 +53,27 @@ class Observed:
             self.events,
             by_task=backend == "pymongo",
             submitted=backend == "motor",
+            refresh=self._refresh if backend == "pymongo" else None,
         )
         kind: Any = {"motor": AsyncIOMotorClient, "pymongo": AsyncMongoClient, "sync": MongoClient}[backend]
         listeners = [self.events, *self.observers.listeners()]
         self.client: Any = kind(uri, event_listeners=listeners, appname=self.name, **(client or {}))
         self._workers = ThreadPoolExecutor(8)
+        if backend == "pymongo":
+            self._loop = asyncio.get_running_loop()
         if backend == "motor":
             loop = _SubmittingLoop(self.observers, self._workers)
             self.client.get_io_loop = lambda: loop
+
+    def _refresh(self, done: Callable[[], None]) -> None:
+        assert isinstance(self.events, TaskConnectionEvents)
+        events = self.events
+
+        def compare() -> None:
+            events.reconcile(driver_state.pools_now(self.client))
+            done()
+
+        self._loop.call_soon_threadsafe(compare)
 
     async def call(self, function: Callable[..., Any], *arguments: Any, **keywords: Any) -> Any:
         """Await an asynchronous call, or run a blocking one in a thread."""

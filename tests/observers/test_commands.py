@@ -22,6 +22,8 @@ from .clients import Observed
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from async_mongo_pool.testing import ReplicaSet
+
 ADDRESS = ("127.0.0.1", 27017)
 SENTINEL = "Xq7-not-for-the-log"
 
@@ -243,6 +245,26 @@ async def test_waiting_for_news_is_not_slow(
         await cursor.close()
         assert observed.observers.commands()["getMore"].duration.max_seconds >= 0.2
         await observed.sleep_on_server(0.3)
+        await wait_until_async(lambda: log("slow command sleep"), 5, "the warning")
+    assert not log("getMore")
+
+
+async def test_a_change_stream_that_brings_news_is_not_slow(
+    mongodb_replica_set: ReplicaSet,
+    mongodb_database: str,
+    log: Callable[..., list[str]],
+    wait_until_async: Callable[..., Any],
+) -> None:
+    uri = mongodb_replica_set.uri
+    async with Observed("pymongo", uri, slow_command_ms=100, command_stats=True) as observed:
+        things = observed.client[mongodb_database].things
+        await things.insert_one({})
+        async with await things.watch() as stream:
+            news = asyncio.create_task(stream.next())
+            await observed.sleep_on_server(0.3)
+            await things.insert_one({"news": True})
+            assert (await news)["fullDocument"]["news"]
+        assert observed.observers.commands()["getMore"].duration.max_seconds >= 0.1
         await wait_until_async(lambda: log("slow command sleep"), 5, "the warning")
     assert not log("getMore")
 

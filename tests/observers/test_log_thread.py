@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import subprocess
+import sys
 import threading
 import time
 from functools import partial
@@ -15,6 +17,22 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     import pytest
+
+AT_EXIT = """
+import logging, sys, time
+from async_mongo_pool.observers.log_thread import LogThread
+
+class Slow(logging.Handler):
+    def emit(self, record):
+        time.sleep(float(sys.argv[1]))
+        print(record.getMessage(), flush=True)
+
+logger = logging.getLogger("async_mongo_pool")
+logger.addHandler(Slow())
+thread = LogThread("Orders")
+for number in range(int(sys.argv[2])):
+    thread.hand_over(lambda number=number: logger.warning("message %d", number))
+"""
 
 logger = logging.getLogger("async_mongo_pool")
 
@@ -52,6 +70,48 @@ def test_a_handler_that_raises_does_not_end_the_thread(
     thread.hand_over(partial(logger.warning, "still here"))
     wait_until(lambda: log("still here"))
     thread.stop()
+
+
+def test_a_look_that_fails_is_told_once_for_its_kind_and_does_not_end_the_thread(
+    log: Callable[..., list[str]], wait_until: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(log_threads, "_AFTER_A_FAILED_LOOK", 0.01)
+    looks: list[None] = []
+
+    def look() -> float | None:
+        looks.append(None)
+        if len(looks) < 10:
+            raise RuntimeError("dictionary changed size during iteration")
+        if len(looks) < 20:
+            raise ValueError("another one")
+        return None
+
+    thread = LogThread("Orders", look)
+    thread.wake()
+    wait_until(lambda: len(looks) >= 20)
+    thread.hand_over(partial(logger.warning, "still here"))
+    wait_until(lambda: log("still here"))
+    thread.stop()
+    assert log("the watch failed", "WARNING") == ["Orders: the watch failed"] * 2
+
+
+def said_at_exit(seconds: float, messages: int) -> tuple[list[str], str]:
+    command = [sys.executable, "-c", AT_EXIT, str(seconds), str(messages)]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    return ended.stdout.splitlines(), ended.stderr
+
+
+def test_what_was_handed_over_before_the_end_of_the_process_is_said() -> None:
+    assert said_at_exit(0.002, 30) == ([f"message {number}" for number in range(30)], "")
+
+
+def test_at_the_end_of_the_process_what_slow_handlers_leave_is_counted() -> None:
+    lines, errors = said_at_exit(0.05, 200)
+    assert lines[0] == "message 0"
+    assert lines[-1].endswith(
+        f"{200 - len(lines) + 1} messages were dropped because the log handlers are slower than they came"
+    )
+    assert errors == ""
 
 
 def test_what_was_handed_over_before_stop_is_said(

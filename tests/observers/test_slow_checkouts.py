@@ -27,7 +27,7 @@ ADDRESS = ("127.0.0.1", 27017)
 
 
 def slow_count(observed: Observed) -> int:
-    return sum(server.slow_checkouts for server in observed.events.stats()[0])
+    return slow(observed.events)
 
 
 async def test_a_slow_checkout_is_told_once_while_it_lasts_and_again_when_it_is_over(
@@ -248,31 +248,18 @@ def test_a_return_that_is_published_late_ends_the_right_checkout(
     thread.stop()
 
 
-def test_a_return_by_another_thread_is_found_by_the_next_look(
-    log: Callable[..., list[str]], wait_until: Callable[..., None]
-) -> None:
-    made, events, thread = checkouts(0.02)
-    events.connection_checked_out(ConnectionCheckedOutEvent(ADDRESS, 1, 0.0))
-    made.connection_checked_out(ConnectionCheckedOutEvent(ADDRESS, 1, 0.0))
-    wait_until(lambda: log("has been held for"))
-    returned = ConnectionCheckedInEvent(ADDRESS, 1)
-
-    def give_back() -> None:
-        events.connection_checked_in(returned)
-        made.connection_checked_in(returned)
-
-    in_thread(give_back)
-    assert len(made.current()) == 1
-    thread.wake()
-    wait_until(lambda: log("returned after", "INFO"))
-    assert made.current() == {}
-    thread.stop()
+def slow(events: ConnectionEvents) -> int:
+    return sum(server.slow_checkouts for server in events.stats().servers)
 
 
 async def test_a_return_without_an_event_leaves_nothing_behind() -> None:
-    made = SlowCheckouts("Pool", 5.0, ConnectionEvents(), stack=False, by_task=True, submitted=False)
+    events = ConnectionEvents()
+    events.connection_checked_out(ConnectionCheckedOutEvent(ADDRESS, 1, 0.0))
+    made = SlowCheckouts("Pool", 5.0, events, stack=False, by_task=True, submitted=False)
 
     async def take(*, give_back: bool) -> None:
+        for missed in made.current().values():
+            missed.since -= 10
         made.connection_checked_out(ConnectionCheckedOutEvent(ADDRESS, 1, 0.0))
         if give_back:
             made.connection_checked_in(ConnectionCheckedInEvent(ADDRESS, 1))
@@ -281,6 +268,7 @@ async def test_a_return_without_an_event_leaves_nothing_behind() -> None:
     await asyncio.gather(take(give_back=False), take(give_back=True))
     assert made.current() == {}
     assert made._by_key == {}
+    assert slow(events) == 0, "when the first one was returned is not known"
 
 
 async def test_the_thread_ends_after_stop_and_there_is_one_for_a_client(
