@@ -61,7 +61,7 @@ class PoolConfig:
         auth_mechanism: ``"SCRAM-SHA-256"``, ``"MONGODB-X509"`` and so on.
         username: Overrides the connection string's.
         password: Overrides the connection string's.
-        preset: ``development``, ``production``, ``high_concurrency`` or ``serverless``.
+        preset: ``development``, ``production``, ``high_concurrency``, ``serverless`` or ``fast_failover``.
         max_threads: The most worker threads of a Motor pool. Default 512.
         max_waiting: The most operations that may wait for a worker of a Motor pool. Default: no limit.
         slow_checkout_ms: Log and count connections held for longer, in milliseconds. Default: never look.
@@ -255,6 +255,11 @@ class PoolConfig:
     def serverless(cls, uri: str | Secret[str] | None = None, **options: Any) -> PoolConfig:
         """Use the preset ``serverless``: ``maxPoolSize`` 10, ``minPoolSize`` 0."""
         return cls._with_preset("serverless", uri, options)
+
+    @classmethod
+    def fast_failover(cls, uri: str | Secret[str] | None = None, **options: Any) -> PoolConfig:
+        """Use the preset ``fast_failover``: a silent primary is noticed within 2.5 s."""
+        return cls._with_preset("fast_failover", uri, options)
 
     @classmethod
     def _with_preset(cls, preset: str, uri: str | Secret[str] | None, options: dict[str, Any]) -> PoolConfig:
