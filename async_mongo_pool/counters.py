@@ -220,6 +220,24 @@ class ServerCounters:
 
     # Corrections, for a driver that publishes half of its events when a task is cancelled.
 
+    def agrees(self, idle: int, placed: int, connecting: int, reserved: int, asked: int) -> bool:
+        """Whether the counts are the driver's, so that nothing has to be looked at one by one; with the lock held.
+
+        Args:
+            idle: How many connections wait in the driver's pool.
+            placed: As in ``DriverPool``, and so are the others.
+            connecting: Likewise.
+            reserved: Likewise.
+            asked: Likewise.
+        """
+        used = len(self.used)
+        at_work = placed == reserved == asked == used and connecting == len(self.connecting) == 0
+        if not at_work or self._waiters or self._guessed or idle != len(self.open) - used:
+            return False
+        self.lost_uses = self.lost_waits = 0
+        self._missing.clear()
+        return True
+
     def reconcile(self, driver: DriverPool, is_gone: Callable[[Any], bool]) -> None:
         """Make the counts agree with the driver's own pool; a wrong guess is mended by the next call.
 
@@ -241,8 +259,10 @@ class ServerCounters:
             self._guess_closed(connection_id)
 
     def _find_returned(self, driver: DriverPool, is_gone: Callable[[Any], bool]) -> None:
-        for connection_id in driver.idle & self.used.newest.keys():
-            self._miss_return(connection_id)
+        # Asked this way round, because many are idle and few used.
+        if not driver.idle.isdisjoint(self.used.newest):
+            for connection_id in driver.idle & self.used.newest.keys():
+                self._miss_return(connection_id)
         filling = max(driver.reserved - driver.placed, 0)
         most = driver.placed - max(len(self.connecting) - filling, 0)
         excess = max(len(self.used) - most, 0)
@@ -266,11 +286,15 @@ class ServerCounters:
 
     def _find_closed(self, driver: DriverPool) -> None:
         # Only what was guessed here: the driver may close a connection before it is checked in.
-        wrongly = self._guessed & (driver.idle | self.used.newest.keys())
-        for connection_id in wrongly - self.open.newest.keys():
-            self.open.add(connection_id, None)
-            self.closed["unreported"] -= 1
-        self._guessed -= wrongly
+        if self._guessed:
+            wrongly = self._guessed & (driver.idle | self.used.newest.keys())
+            for connection_id in wrongly - self.open.newest.keys():
+                self.open.add(connection_id, None)
+                self.closed["unreported"] -= 1
+            self._guessed -= wrongly
+        if not self.used.newest and self.open.newest.keys() == driver.idle:
+            self._missing.clear()
+            return
         missing = sorted(self.open.newest.keys() - driver.idle - self.used.newest.keys())
         # Taken from the idle ones or just made, but not yet announced as checked out.
         on_their_way = max(driver.reserved - len(self.used) + self.lost_uses - len(self.connecting), 0)
@@ -308,14 +332,14 @@ class ServerCounters:
         Args:
             shown: What ``stats`` made of the counts.
         """
-        held = sum(self.use.buckets) + len(self.used) + self.missed_returns
-        laws = {
-            "checked out = returned + used": shown.checkouts == held,
-            "created = closed + size": shown.connections_created
-            == sum(shown.connections_closed.values()) + shown.size,
-            "nothing is negative": min(shown.idle, shown.used, shown.checkouts_abandoned, shown.size) >= 0,
-        }
-        return [law for law, holds in laws.items() if not holds]
+        broken = []
+        if shown.checkouts != sum(self.use.buckets) + len(self.used) + self.missed_returns:
+            broken.append("checked out = returned + used")
+        if shown.connections_created != sum(shown.connections_closed.values()) + shown.size:
+            broken.append("created = closed + size")
+        if min(shown.idle, shown.used, shown.checkouts_abandoned, shown.size) < 0:
+            broken.append("nothing is negative")
+        return broken
 
     def stats(self, address: str, now: float, max_size: int | None, min_size: int, waiting: int) -> ServerStats:
         """The counts as they are; the caller holds the lock.

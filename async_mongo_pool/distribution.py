@@ -38,6 +38,10 @@ class Distribution:
         """How many there were."""
         return sum(self.buckets)
 
+    def is_empty(self) -> bool:
+        """Whether nothing was recorded, or moved."""
+        return not (self.sum_seconds or any(self.buckets))
+
     @property
     def mean_seconds(self) -> float:
         """The arithmetic mean; 0.0 when there was none."""

@@ -76,6 +76,9 @@ class Counted(NamedTuple):
     queued: Distribution
 
 
+_NOBODY: Counter[int] = Counter()
+
+
 class ConnectionEvents(ConnectionPoolListener):
     """Counts what the connections of one client do, per server; for clients that work in threads.
 
@@ -141,16 +144,13 @@ class ConnectionEvents(ConnectionPoolListener):
             self.forget_the_gone()
             now = monotonic()
             # In one step, because whoever begins to wait does so without the lock.
-            waiting = Counter(map(id, list(self._waiters.values())))
-            stats = [
-                server.stats(address_text(address), now, self._max_size, self._min_size, waiting[id(server)])
-                for address, server in list(self._servers.items())
-            ]
-            broken = [
-                f"{address_text(address)}: {law}"
-                for (address, server), numbers in zip(self._servers.items(), stats, strict=True)
-                for law in server.broken_laws(numbers)
-            ]
+            waiting = Counter(map(id, list(self._waiters.values()))) if self._waiters else _NOBODY
+            stats, broken = [], []
+            for address, server in self._servers.items():
+                text = address_text(address)
+                numbers = server.stats(text, now, self._max_size, self._min_size, waiting[id(server)])
+                stats.append(numbers)
+                broken += [f"{text}: {law}" for law in server.broken_laws(numbers)]
             return Counted(stats, broken, self._queued.distribution())
 
     def forget_the_gone(self) -> None:
@@ -247,6 +247,12 @@ class TaskConnectionEvents(ConnectionEvents):
         """Count the waits of tasks that have ended as abandoned; the caller holds the lock."""
         for key in list(filter(is_gone, list(self._waiters))):
             self._waiters.pop(key).given_up()
+
+    def agrees(self, address: Address, *counts: int) -> bool:
+        """Whether a server's counts are those of the driver's pool; see ``ServerCounters.agrees``."""
+        with self._lock:
+            server = self._servers.get(address)
+            return server is not None and server.agrees(*counts)
 
     def reconcile(self, pools: Mapping[Address, DriverPool]) -> None:
         """Mend what the driver did not publish; to be called in the client's own event loop.

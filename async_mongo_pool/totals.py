@@ -30,7 +30,7 @@ _ADDED = (
     "events_missed",
 )
 _added = attrgetter(*_ADDED)
-_DURATIONS = tuple(map(attrgetter, ("checkout_wait", "connection_use", "connection_create", "heartbeat")))
+_durations = attrgetter("checkout_wait", "connection_use", "connection_create", "heartbeat")
 
 
 _NOTHING = Distribution()
@@ -48,8 +48,14 @@ def total(
         waiting_in_front: Operations that wait in front of the connections.
         queued: What their waits add to the waits for connections.
     """
-    added = dict(zip(_ADDED, map(sum, zip(*map(_added, servers), strict=True)), strict=False))
-    wait, use, create, heartbeat = (Distribution.total(map(durations, servers)) for durations in _DURATIONS)
+    numbers = [_added(each) for each in servers]
+    # Of a single server nothing has to be added up.
+    sums = numbers[0] if len(numbers) == 1 else map(sum, zip(*numbers, strict=True))
+    added = dict(zip(_ADDED, sums, strict=False))
+    durations = [_durations(each) for each in servers] or [(_NOTHING,) * 4]
+    wait, use, create, heartbeat = (
+        durations[0] if len(durations) == 1 else map(Distribution.total, zip(*durations, strict=True))
+    )
     alive = [each for each in servers if each.state != "closed"]
     sizes = [each.max_size for each in alive]
     return TotalStats(
@@ -64,7 +70,7 @@ def total(
         max_size=None if None in sizes else sum(filter(None, sizes)),
         min_size=sum(each.min_size for each in alive),
         waiting=added.get("pending_requests", 0) + waiting_in_front,
-        wait=Distribution.total((wait, queued)),
+        wait=wait if queued.is_empty() else Distribution.total((wait, queued)),
     )
 
 

@@ -26,7 +26,7 @@ from async_mongo_pool.counters import DriverPool
 from async_mongo_pool.loops import running_loop
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from async_mongo_pool.addresses import Address
 
@@ -66,16 +66,24 @@ def checked_out(client: Any) -> list[int] | None:
     return known if counts and len(known) == len(counts) else None
 
 
-def pools_now(client: Any) -> dict[Address, DriverPool]:
-    """What the driver's pools hold, by the address of their server; those that do not tell are left out."""
+def pools_now(client: Any, agrees: Callable[..., bool] = lambda *_: False) -> dict[Address, DriverPool]:
+    """What the driver's pools hold, by the address of their server; those that do not tell are left out.
+
+    Args:
+        client: The driver's.
+        agrees: Tells of an address, the number of idle connections, and ``placed``, ``connecting``, ``reserved``
+            and ``asked`` of ``DriverPool`` whether these are known; then that pool is left out as well.
+    """
     found = {}
     for pool in _pools(client):
         with suppress(AttributeError, TypeError, RuntimeError):
+            counts = (pool.active_sockets, pool._pending, pool.requests, pool.operation_count)
+            if agrees(pool.address, len(pool.conns), *counts):
+                continue
             idle = frozenset([connection.id for connection in pool.conns])
             entering = len(getattr(pool.lock, "_waiters", None) or ())
-            counts = (pool.active_sockets, pool._pending, pool.requests, pool.operation_count, entering)
             if all(isinstance(count, int) for count in counts):
-                found[pool.address] = DriverPool(idle, *counts)
+                found[pool.address] = DriverPool(idle, *counts, entering)
     return found
 
 

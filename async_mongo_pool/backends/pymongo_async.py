@@ -83,7 +83,7 @@ class PyMongoAsyncHandle(AsyncClientHandle):
             self.loop.call_soon_threadsafe(compare)
 
     def _reconcile(self) -> None:
-        self.events.reconcile(driver_state.pools_now(self.client))
+        self.events.reconcile(driver_state.pools_now(self.client, self.events.agrees))
 
     async def start(self, timeout: float, *, warm_up: bool) -> None:
         """Connect, ping, and warm up if asked, within ``timeout`` seconds."""

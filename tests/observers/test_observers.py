@@ -64,7 +64,7 @@ def test_a_submission_of_another_kind_is_left_alone(call: Any) -> None:
         (("db.example", 27018), "db.example:27018"),
         (("10.0.0.1", 1), "10.0.0.1:1"),
         (("::1", 27017), "[::1]:27017"),
-        (("/tmp/mongodb-27017.sock", None), "/tmp/mongodb-27017.sock"),  # noqa: S108 - only a name
+        (("/run/mongodb-27017.sock", None), "/run/mongodb-27017.sock"),
     ],
 )
 def test_an_address_is_written_as_people_write_it(address: Any, text: str) -> None:

@@ -180,6 +180,29 @@ def test_a_connection_closed_before_it_is_checked_in_is_gone_at_once(counted: Co
     assert (counted.stats().used, counted.stats().events_missed) == (0, 0)
 
 
+def test_counts_that_agree_with_the_drivers_need_no_closer_look(counted: Counted) -> None:
+    counted.open(1, 2, 3)
+    counted.take(1, "a", now=1.0)
+    agrees = counted.counters.agrees
+    assert agrees(2, 1, 0, 1, 1)
+    for others in ((3, 1, 0, 1, 1), (2, 0, 0, 1, 1), (2, 1, 1, 1, 1), (2, 1, 0, 2, 1), (2, 1, 0, 1, 2)):
+        assert not agrees(*others)
+    counted.counters.check_out_started("b")
+    assert not agrees(2, 1, 0, 1, 1)
+    counted.counters.checked_out(2, 0.0, 2.0, "b")
+    counted.counters.connection_created(4, now=2.0)
+    assert not agrees(1, 2, 0, 2, 2)
+
+
+def test_what_was_lost_is_found_again_once_the_counts_agree(counted: Counted) -> None:
+    counted.open(1)
+    counted.take(1, "a", now=1.0)
+    counted.counters.reconcile(DriverPool(frozenset(), 0, 0, 0, 0), nobody_is_gone)
+    assert counted.stats().used == 0
+    assert counted.counters.agrees(0, 1, 0, 1, 1)
+    assert (counted.stats().used, counted.stats().size) == (1, 1)
+
+
 def test_guesses_are_remembered_within_bounds(counted: Counted) -> None:
     counted.open(*range(1, 3001))
     counted.counters.reconcile(DriverPool(frozenset(), 0, 0, 0, 0), nobody_is_gone)
