@@ -31,7 +31,7 @@ if TYPE_CHECKING:
         Readiness,
         ServerHealth,
     )
-    from async_mongo_pool.retry import RetryStats
+    from async_mongo_pool.retry_stats import RetryStats
     from async_mongo_pool.stats import PoolSnapshot
     from async_mongo_pool.sync_pool import MongoDBConnectionPool
 
@@ -66,7 +66,7 @@ _MODULES = {
     "OptionInForce": "config",
     "PoolConfig": "config",
     "PoolSnapshot": "stats",
-    "RetryStats": "retry",
+    "RetryStats": "retry_stats",
     "AsyncHealthMonitor": "health",
     "HealthMonitor": "health",
     "Liveness": "health",

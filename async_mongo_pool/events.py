@@ -7,7 +7,6 @@ wait and never raise.
 
 from __future__ import annotations
 
-import os
 import threading
 import weakref
 from asyncio import current_task
@@ -20,6 +19,7 @@ from pymongo.monitoring import ConnectionPoolListener
 from .addresses import address_text
 from .counters import ServerCounters, Waiters
 from .distribution import Recorder
+from .forks import StartsAfresh
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -79,7 +79,7 @@ class Counted(NamedTuple):
 _NOBODY: Counter[int] = Counter()
 
 
-class ConnectionEvents(ConnectionPoolListener):
+class ConnectionEvents(ConnectionPoolListener, StartsAfresh):
     """Counts what the connections of one client do, per server; for clients that work in threads.
 
     Args:
@@ -92,10 +92,11 @@ class ConnectionEvents(ConnectionPoolListener):
         self._min_size = min_size
         self.queue_waits: dict[int, float] = {}
         """Seconds that the operation running on a thread had waited for that thread, by thread id (Motor)."""
-        self._reset()
-        _listeners.add(self)
+        StartsAfresh.__init__(self)
+        self.after_fork_in_child()
 
-    def _reset(self) -> None:
+    def after_fork_in_child(self) -> None:
+        """Count from zero, with a new lock: somebody may go on using an inherited client."""
         # Re-entrant: the garbage collector or a signal handler may run driver code while this thread counts.
         self._lock = threading.RLock()
         self._waiters: Waiters = {}
@@ -221,8 +222,9 @@ class TaskConnectionEvents(ConnectionEvents):
 
     _PRUNE_FROM = 64
 
-    def _reset(self) -> None:
-        super()._reset()
+    def after_fork_in_child(self) -> None:
+        """The same, and nobody waits."""
+        super().after_fork_in_child()
         self._prune_at = self._PRUNE_FROM
 
     @staticmethod
@@ -274,16 +276,3 @@ def is_gone(key: Any) -> bool:
         return False
     task = key()
     return task is None or task.done()
-
-
-_listeners: weakref.WeakSet[ConnectionEvents] = weakref.WeakSet()
-
-
-def _after_fork_in_child() -> None:
-    # Somebody who goes on using an inherited client must not meet a lock that another thread held at the fork.
-    for listener in list(_listeners):
-        listener._reset()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork_in_child)

@@ -6,7 +6,7 @@ import logging
 import time
 import weakref
 from concurrent.futures import wait
-from typing import TYPE_CHECKING, Any, ClassVar, Self, get_args, get_origin
+from typing import TYPE_CHECKING, Any, ClassVar, Self, cast, get_args, get_origin
 
 from . import processes
 from .asking import Request
@@ -14,6 +14,7 @@ from .errors import PoolClosingError, PoolConfigurationError, PoolNotInitialized
 from .lifecycle import Lifecycle
 from .loops import running_loop
 from .report import NOT_INITIALIZED, Findings, pool_stats
+from .retry.state import state_of
 from .stats import PoolSnapshot
 
 if TYPE_CHECKING:
@@ -68,6 +69,16 @@ class PoolBase:
         cls._instance = None
         cls._pools.add(cls)
         processes.register(cls._lifecycle)
+
+    @classmethod
+    def all_pools(cls) -> list[type[Self]]:
+        """Every pool class of this twin that exists, open or not, in no order; memory only, any thread."""
+        while True:
+            try:
+                return list(cast("weakref.WeakSet[type[Self]]", cls._pools))
+            except RuntimeError:
+                # Another thread made a pool meanwhile. That is rare, so the next look succeeds.
+                continue
 
     def __new__(cls) -> Self:
         """The one instance of this pool; its ``repr`` is one line of state."""
@@ -180,16 +191,17 @@ class PoolBase:
         Any thread may call it, at any time, and it never raises.
 
         Returns:
-            Counts, durations and the laws they keep; see ``PoolSnapshot``. Of a pool that is not open all are
-            zero and its ``status`` says so.
+            Counts, durations and the laws they keep; see ``PoolSnapshot``. Of a pool that is not open they
+            are zero, except those of its retries, and its ``status`` says so.
         """
         lifecycle = cls._lifecycle
+        retries = state_of(lifecycle).stats()
         handle = lifecycle.handle()
         if handle is not None:
-            return handle.snapshot("open", lifecycle.replacements)
+            return handle.snapshot("open", lifecycle.replacements, retries)
         if closing := lifecycle.closing:
-            return closing[-1].snapshot("closing", lifecycle.replacements)
-        return PoolSnapshot(pool=lifecycle.name, backend=lifecycle.backend)
+            return closing[-1].snapshot("closing", lifecycle.replacements, retries)
+        return PoolSnapshot(pool=lifecycle.name, backend=lifecycle.backend, retries=retries)
 
     @classmethod
     def holders(cls) -> list[Holder]:
@@ -259,7 +271,7 @@ class PoolBase:
     @classmethod
     def _newest_first(cls) -> list[type[Any]]:
         """The pools of this twin that are open, opening or closing, the newest first."""
-        pools = [pool for pool in cls._pools if not pool._lifecycle.is_idle()]
+        pools = [pool for pool in cls.all_pools() if not pool._lifecycle.is_idle()]
         return sorted(pools, key=lambda pool: pool._lifecycle.opened_order, reverse=True)
 
     # What becomes of handles; the twins call these at the moments that only they know.

@@ -11,6 +11,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from .backends import driver_state
+from .observers import log_thread
 
 if TYPE_CHECKING:
     from types import SimpleNamespace
@@ -98,6 +99,8 @@ def _at_exit() -> None:
     for closing in closings:
         while not closing.done() and time.monotonic() < deadline:
             time.sleep(0.005)
+    # After them, because closing says something too.
+    log_thread.say_everything()
 
 
 atexit.register(_at_exit)

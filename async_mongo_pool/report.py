@@ -35,7 +35,17 @@ STATUS_COMMAND = {
 }
 """serverStatus without its expensive sections."""
 
-_LIVE = ("replacements", "saturated", "servers", "totals", "executor", "commands", "drift", "broken_laws")
+_LIVE = (
+    "replacements",
+    "saturated",
+    "servers",
+    "totals",
+    "executor",
+    "commands",
+    "retries",
+    "drift",
+    "broken_laws",
+)
 
 NOT_INITIALIZED = {"status": "not_initialized"}
 
@@ -78,9 +88,9 @@ def pool_stats(handle: ClientHandle, snapshot: PoolSnapshot, findings: Findings)
         ``status`` ("connected" or "error"), ``connection_string`` (masked), ``server_version`` (None until a
         server told it), ``pool_config`` (the options in force, masked), ``backend``, ``pool`` (its name),
         ``uptime_seconds``; what ``PoolSnapshot`` documents: ``replacements``, ``saturated``, ``servers``,
-        ``totals``, ``executor``, ``commands``, ``drift``, ``broken_laws``; on error ``error``; and if the server
-        was asked ``server_connections``: ``current``, ``available``, ``total_created`` of its serverStatus, and
-        ``error`` saying why they are None, or None.
+        ``totals``, ``executor``, ``commands``, ``retries``, ``drift``, ``broken_laws``; on error ``error``; and
+        if the server was asked ``server_connections``: ``current``, ``available``, ``total_created`` of its
+        serverStatus, and ``error`` saying why they are None, or None.
     """
     live = snapshot.as_dict()
     stats: dict[str, Any] = {

@@ -8,10 +8,12 @@ in seconds. Terms are those of the connection monitoring and pooling specificati
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from .distribution import Distribution
+from .plain import Plain, difference
+from .retry_stats import NO_RETRIES, RetryStats
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -42,29 +44,6 @@ REFUSALS = ("timeout", "full", "closing")
 _NOTHING = Distribution()
 
 
-def _plain(value: Any) -> Any:
-    if hasattr(value, "as_dict"):
-        return value.as_dict()
-    if isinstance(value, dict):
-        return {key: _plain(each) for key, each in value.items()}
-    if isinstance(value, tuple):
-        return [_plain(each) for each in value]
-    return value
-
-
-class _Plain:
-    """Turns a statistics object into plain dictionaries, lists and numbers."""
-
-    __slots__ = ()
-
-    _derived: tuple[str, ...] = ()
-
-    def as_dict(self) -> dict[str, Any]:
-        """The same as plain values, for JSON and for ``get_pool_stats``."""
-        names = (*(each.name for each in fields(self)), *self._derived)  # type: ignore[arg-type]
-        return {name: _plain(getattr(self, name)) for name in names}
-
-
 _COUNTED = (
     "checkouts_started",
     "checkouts",
@@ -76,12 +55,8 @@ _COUNTED = (
 )
 
 
-def _difference(now: Mapping[str, int], before: Mapping[str, int]) -> dict[str, int]:
-    return {reason: number - before.get(reason, 0) for reason, number in now.items()}
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ConnectionStats(_Plain):
+class ConnectionStats(Plain):
     """The connections of one server, or of all.
 
     Attributes:
@@ -151,7 +126,7 @@ class ConnectionStats(_Plain):
         """The counts that were added after ``previous``, beside the state of now."""
         changed: dict[str, Any] = {name: getattr(self, name) - getattr(previous, name) for name in _COUNTED}
         for name in ("checkout_failures", "connections_closed"):
-            changed[name] = _difference(getattr(self, name), getattr(previous, name))
+            changed[name] = difference(getattr(self, name), getattr(previous, name))
         for name in ("checkout_wait", "connection_use", "connection_create", "heartbeat"):
             changed[name] = getattr(self, name).since(getattr(previous, name))
         return replace(self, **changed)
@@ -189,7 +164,7 @@ class TotalStats(ConnectionStats):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ExecutorStats(_Plain):
+class ExecutorStats(Plain):
     """The worker threads of a Motor pool and the queue in front of them.
 
     Attributes:
@@ -218,13 +193,13 @@ class ExecutorStats(_Plain):
         return replace(
             self,
             abandoned=self.abandoned - previous.abandoned,
-            refused=_difference(self.refused, previous.refused),
+            refused=difference(self.refused, previous.refused),
             wait=self.wait.since(previous.wait),
         )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CommandSeries(_Plain):
+class CommandSeries(Plain):
     """One command on one server and database, with one outcome.
 
     Attributes:
@@ -245,7 +220,7 @@ class CommandSeries(_Plain):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CommandStats(_Plain):
+class CommandStats(Plain):
     """One command name, over all servers and databases.
 
     Attributes:
@@ -275,7 +250,7 @@ class CommandStats(_Plain):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Holder(_Plain):
+class Holder(Plain):
     """Who holds one connection, now.
 
     Attributes:
@@ -298,13 +273,14 @@ class Holder(_Plain):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PoolSnapshot(_Plain):
+class PoolSnapshot(Plain):
     """A pool at one moment; ``Pool.snapshot()`` makes it from memory alone.
 
     Attributes:
         pool: The pool's name.
         backend: "motor" or "pymongo".
-        status: "open", "closing" or "not_initialized"; all counts of a pool that is not open are zero.
+        status: "open", "closing" or "not_initialized"; all counts of a pool that is not open are zero, except
+            those of ``retries``.
         seconds: How long the client has been open (of a difference: the time between the two snapshots).
         opened_at: When that was, by ``time.monotonic()``; tells one client from the next.
         replacements: How often a client of this pool was replaced by another one.
@@ -313,6 +289,7 @@ class PoolSnapshot(_Plain):
         totals: All servers together.
         executor: Motor's workers and their queue; None on other backends, which have none.
         commands: Each command by its name; empty unless ``command_stats`` is on.
+        retries: What ``run`` and ``retrying`` did; these counts survive closing and replacing.
         drift: How many of the laws of counting do not hold; 0 unless there is a fault in driver or pool.
         broken_laws: Which ones, and where, in words.
     """
@@ -328,19 +305,24 @@ class PoolSnapshot(_Plain):
     totals: TotalStats = field(default_factory=TotalStats)
     executor: ExecutorStats | None = None
     commands: Mapping[str, CommandStats] = field(default_factory=dict)
+    retries: RetryStats = NO_RETRIES
     drift: int = 0
     broken_laws: tuple[str, ...] = ()
 
     def since(self, previous: PoolSnapshot) -> PoolSnapshot:
         """What happened after ``previous``: its counts and durations taken off, the state of now kept.
 
-        A ``previous`` of another client (the pool was replaced, or closed and opened) counts as zero.
+        A ``previous`` of another client (the pool was replaced, or closed and opened) counts as zero, but for
+        ``retries``, which belong to the pool.
 
         Args:
             previous: An earlier snapshot of the same pool.
         """
-        if previous.opened_at != self.opened_at or previous.pool != self.pool:
+        if previous.pool != self.pool:
             return self
+        retries = self.retries.since(previous.retries)
+        if previous.opened_at != self.opened_at:
+            return replace(self, retries=retries)
         servers = {
             address: stats.since(previous.servers[address]) if address in previous.servers else stats
             for address, stats in self.servers.items()
@@ -360,4 +342,5 @@ class PoolSnapshot(_Plain):
             totals=self.totals.since(previous.totals),
             executor=executor,
             commands=commands,
+            retries=retries,
         )

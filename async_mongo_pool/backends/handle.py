@@ -24,6 +24,7 @@ from async_mongo_pool.errors import PoolStartTimeoutError
 from async_mongo_pool.events import ConnectionEvents
 from async_mongo_pool.observers import Observers
 from async_mongo_pool.report import LOOK_SHARE, STATS_BOUND, Findings
+from async_mongo_pool.retry_stats import NO_RETRIES, RetryStats
 from async_mongo_pool.stats import PoolSnapshot
 from async_mongo_pool.totals import is_full, total
 
@@ -126,13 +127,17 @@ class ClientHandle:
         return self.snapshot().saturated
 
     def snapshot(
-        self, status: Literal["open", "closing", "not_initialized"] = "open", replacements: int = 0
+        self,
+        status: Literal["open", "closing", "not_initialized"] = "open",
+        replacements: int = 0,
+        retries: RetryStats = NO_RETRIES,
     ) -> PoolSnapshot:
         """What the client does now, from memory alone; any thread may ask.
 
         Args:
             status: What the pool is doing with this client.
             replacements: How often the pool has replaced one.
+            retries: What retries the pool has made.
         """
         servers, broken_laws, queued = self.events.stats()
         if any(_looks_unused(each) for each in servers):
@@ -152,6 +157,7 @@ class ClientHandle:
             totals=total(servers, executor.queued if executor is not None else 0, queued),
             executor=executor,
             commands=self.observers.commands(),
+            retries=retries,
             drift=len(broken_laws),
             broken_laws=tuple(broken_laws),
         )

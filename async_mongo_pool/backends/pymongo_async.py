@@ -19,6 +19,7 @@ from async_mongo_pool.events import TaskConnectionEvents
 from async_mongo_pool.loops import is_gone, running_loop
 from async_mongo_pool.report import STATUS_COMMAND, no_server_connections, server_connections
 from async_mongo_pool.retirement import next_look
+from async_mongo_pool.retry_stats import NO_RETRIES
 
 from . import driver_state
 from .handle import GRACE, OUR_DRIVER, POLL_INTERVAL, AsyncClientHandle, CloseReport
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
     from async_mongo_pool.config import ClientSettings
     from async_mongo_pool.events import ConnectionEvents
+    from async_mongo_pool.retry_stats import RetryStats
     from async_mongo_pool.stats import PoolSnapshot
 
 __all__ = ["PyMongoAsyncHandle", "create"]
@@ -58,7 +60,10 @@ class PyMongoAsyncHandle(AsyncClientHandle):
         return TaskConnectionEvents(max_size, min_size)
 
     def snapshot(
-        self, status: Literal["open", "closing", "not_initialized"] = "open", replacements: int = 0
+        self,
+        status: Literal["open", "closing", "not_initialized"] = "open",
+        replacements: int = 0,
+        retries: RetryStats = NO_RETRIES,
     ) -> PoolSnapshot:
         """What the client does now, with the events mended that the driver leaves out when it is cancelled."""
         if running_loop() is self.loop or not self.loop.is_running():
@@ -67,7 +72,7 @@ class PyMongoAsyncHandle(AsyncClientHandle):
             # Only the loop's own thread sees the driver's pool hold still; whoever asks next has the result.
             with suppress(RuntimeError):
                 self.loop.call_soon_threadsafe(self._reconcile)
-        return super().snapshot(status, replacements)
+        return super().snapshot(status, replacements, retries)
 
     @property
     def refresh(self) -> Callable[[Callable[[], None]], None]:

@@ -20,6 +20,7 @@ __all__ = [
     "of_executor",
     "of_executor_by",
     "of_pool",
+    "of_pool_by",
     "of_servers",
     "of_servers_by",
 ]
@@ -85,6 +86,13 @@ class Metric:
 def of_pool(value: Callable[[PoolSnapshot], Value]) -> Callable[[PoolSnapshot], Iterable[Reading]]:
     """Read one value of the pool."""
     return lambda snapshot: [((), value(snapshot))]
+
+
+def of_pool_by(
+    values: Callable[[PoolSnapshot], Mapping[str, int]],
+) -> Callable[[PoolSnapshot], Iterable[Reading]]:
+    """Read several values of the pool, told apart by one label."""
+    return lambda snapshot: [((name,), number) for name, number in values(snapshot).items()]
 
 
 def of_servers(value: Callable[[ServerStats], Value | None]) -> Callable[[PoolSnapshot], Iterable[Reading]]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias
 
 from async_mongo_pool._version import __version__
 from async_mongo_pool.distribution import Distribution
-from async_mongo_pool.observers.forks import StartsAfresh
+from async_mongo_pool.forks import StartsAfresh
 
 from .attributes import attributes
 from .growth import Growth

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
-import os
 import threading
 import weakref
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from async_mongo_pool.async_pool import AsyncMongoDBConnectionPool
+from async_mongo_pool.forks import StartsAfresh
 from async_mongo_pool.pool_base import PoolBase
 from async_mongo_pool.sync_pool import MongoDBConnectionPool
 
@@ -28,18 +28,18 @@ _labels: weakref.WeakKeyDictionary[Pool, str] = weakref.WeakKeyDictionary()
 _complained: weakref.WeakSet[Pool] = weakref.WeakSet()
 
 
-class _Guard:
+class _Guard(StartsAfresh):
     """The lock over the labels; a child process gets a new one, for nobody there would free the old."""
 
-    lock = threading.Lock()
+    def __init__(self) -> None:
+        super().__init__()
+        self.after_fork_in_child()
 
-    @classmethod
-    def renew(cls) -> None:
-        cls.lock = threading.Lock()
+    def after_fork_in_child(self) -> None:
+        self.lock = threading.Lock()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_Guard.renew)
+_guard = _Guard()
 
 
 class Selection:
@@ -60,16 +60,14 @@ class Selection:
         """
         chosen = [_checked(pool) for pool in pools]
         self._everything = self._everything or not chosen
-        self._chosen.update(chosen)
+        # A new set, because another thread may be looking through the old one.
+        self._chosen = weakref.WeakSet([*self._chosen, *chosen])
 
     def pools(self) -> list[Pool]:
         """Those that exist now."""
         if not self._everything:
-            return _listed(self._chosen)
-        return [
-            *_listed(AsyncMongoDBConnectionPool._pools),
-            *_listed(MongoDBConnectionPool._pools),
-        ]
+            return list(self._chosen)
+        return [*AsyncMongoDBConnectionPool.all_pools(), *MongoDBConnectionPool.all_pools()]
 
 
 def open_snapshots(pools: Iterable[Pool]) -> list[tuple[str, PoolSnapshot]]:
@@ -97,18 +95,9 @@ def _checked(pool: Any) -> Pool:
     return pool
 
 
-def _listed(pools: weakref.WeakSet[Any]) -> list[Pool]:
-    while True:
-        try:
-            return list(pools)
-        except RuntimeError:
-            # Another thread made a pool meanwhile. That is rare, so the next look succeeds.
-            continue
-
-
 def _label(pool: Pool, name: str) -> str:
     """The pool's name, or with a number where another pool had it first; a pool keeps what it got."""
-    with _Guard.lock:
+    with _guard.lock:
         known = _labels.get(pool)
         if known is None:
             taken = set(_labels.values())

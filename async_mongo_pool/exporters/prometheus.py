@@ -15,7 +15,7 @@ from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 from async_mongo_pool.distribution import Distribution
-from async_mongo_pool.observers.forks import StartsAfresh
+from async_mongo_pool.forks import StartsAfresh
 
 from . import prometheus_multiprocess as multiprocess
 from .growth import Growth

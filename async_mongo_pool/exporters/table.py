@@ -6,7 +6,17 @@ from typing import TYPE_CHECKING
 
 from async_mongo_pool.distribution import BOUNDS
 
-from .metric import Label, Metric, Reading, of_executor, of_executor_by, of_pool, of_servers, of_servers_by
+from .metric import (
+    Label,
+    Metric,
+    Reading,
+    of_executor,
+    of_executor_by,
+    of_pool,
+    of_pool_by,
+    of_servers,
+    of_servers_by,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -212,6 +222,60 @@ METRICS: tuple[Metric, ...] = (
         summary="How often a client was replaced by one with another configuration.",
         read=of_pool(lambda snapshot: snapshot.replacements),
         outlives_client=True,
+    ),
+    Metric(
+        instrument="counter",
+        prometheus="mongo_pool_retry_operations",
+        otel="mongodb.client.retry.operations",
+        unit="{operation}",
+        summary="Calls of run and retrying.",
+        read=of_pool(lambda snapshot: snapshot.retries.operations),
+        outlives_client=True,
+    ),
+    Metric(
+        instrument="counter",
+        prometheus="mongo_pool_retries",
+        otel="mongodb.client.retry.retries",
+        unit="{retry}",
+        summary="Attempts that the pool made beyond the first of a call; the driver's own are not counted.",
+        read=of_pool(lambda snapshot: snapshot.retries.retries),
+        outlives_client=True,
+    ),
+    Metric(
+        instrument="counter",
+        prometheus="mongo_pool_retries_recovered",
+        otel="mongodb.client.retry.recovered",
+        unit="{operation}",
+        summary="Calls of run and retrying that succeeded after a retry.",
+        read=of_pool(lambda snapshot: snapshot.retries.recovered),
+        outlives_client=True,
+    ),
+    Metric(
+        instrument="counter",
+        prometheus="mongo_pool_retries_given_up",
+        otel="mongodb.client.retry.given_up",
+        unit="{operation}",
+        summary="Calls that failed although a retry might have cured them, by what stood against one.",
+        labels=(REASON,),
+        read=of_pool_by(lambda snapshot: snapshot.retries.given_up),
+        outlives_client=True,
+    ),
+    Metric(
+        instrument="counter",
+        prometheus="mongo_pool_retry_abandoned",
+        otel="mongodb.client.retry.abandoned",
+        unit="{operation}",
+        summary="Calls of run whose caller was cancelled while the driver was at work.",
+        read=of_pool(lambda snapshot: snapshot.retries.abandoned),
+        outlives_client=True,
+    ),
+    Metric(
+        instrument="gauge",
+        prometheus="mongo_pool_retry_budget",
+        otel="mongodb.client.retry.budget",
+        unit="{retry}",
+        summary="Retries that could be made at once, now.",
+        read=of_pool(lambda snapshot: snapshot.retries.budget),
     ),
     Metric(
         instrument="updowncounter",

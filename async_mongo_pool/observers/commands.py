@@ -11,9 +11,8 @@ from pymongo.monitoring import CommandListener
 
 from async_mongo_pool.addresses import address_text
 from async_mongo_pool.distribution import BOUNDS, Distribution, Recorder
+from async_mongo_pool.forks import StartsAfresh
 from async_mongo_pool.stats import CommandSeries, CommandStats
-
-from .forks import StartsAfresh
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -9,8 +9,7 @@ from pymongo.monitoring import ServerHeartbeatListener
 
 from async_mongo_pool.addresses import address_text
 from async_mongo_pool.distribution import Recorder
-
-from .forks import StartsAfresh
+from async_mongo_pool.forks import StartsAfresh
 
 if TYPE_CHECKING:
     from pymongo.monitoring import (

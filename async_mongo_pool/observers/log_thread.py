@@ -6,7 +6,6 @@ there would wait for the connection that it holds. So a listener hands over what
 
 from __future__ import annotations
 
-import atexit
 import logging
 import threading
 import weakref
@@ -16,12 +15,12 @@ from queue import Empty, SimpleQueue
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from .forks import StartsAfresh
+from async_mongo_pool.forks import StartsAfresh
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["LAST_WORDS", "QUEUE_LIMIT", "LogThread"]
+__all__ = ["LAST_WORDS", "QUEUE_LIMIT", "LogThread", "say_everything"]
 
 logger = logging.getLogger("async_mongo_pool")
 
@@ -194,12 +193,8 @@ class LogThread(StartsAfresh):
 _started: weakref.WeakSet[LogThread] = weakref.WeakSet()
 
 
-def _at_exit() -> None:
-    """Let what was handed over be said: daemon threads die with the process."""
+def say_everything() -> None:
+    """At exit: let what was handed over be said, within ``EXIT_BUDGET``; daemon threads die with the process."""
     deadline = monotonic() + EXIT_BUDGET
     for each in list(_started):
         each.end(max(deadline - monotonic(), 0))
-
-
-# Callbacks run in the reverse order: that of logging, which closes the handlers, was registered before.
-atexit.register(_at_exit)

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from pymongo.monitoring import CommandListener, ConnectionPoolListener
 
+from async_mongo_pool.forks import StartsAfresh
+
 from .checkout import Checkout
-from .forks import StartsAfresh
 from .origins import Origin, current_task, submitted_origin, tell_worker
 
 if TYPE_CHECKING:

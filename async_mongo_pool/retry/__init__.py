@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from .counts import REASONS, RetryStats
 from .operation import OperationLimit
 
-__all__ = ["REASONS", "OperationLimit", "RetryStats"]
+__all__ = ["OperationLimit"]

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
+
+from async_mongo_pool.forks import StartsAfresh
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -17,13 +18,18 @@ PERIOD = 0.3
 """Seconds between two looks at most; after one without any limit the thread ends."""
 
 
-class Alarm:
+class Alarm(StartsAfresh):
     """Calls back at a time, unless it is told not to.
 
     Most limits are taken back long before they end, so that has to be cheap: it wakes nobody.
     """
 
     def __init__(self) -> None:
+        super().__init__()
+        self.after_fork_in_child()
+
+    def after_fork_in_child(self) -> None:
+        """Begin afresh: the thread stayed in the parent."""
         # With a re-entrant lock, because a signal handler may run an operation while this thread sets one.
         self._changed = threading.Condition()
         self._limits: dict[object, tuple[float, Callable[[], object]]] = {}
@@ -92,12 +98,3 @@ class Alarm:
 
 alarm = Alarm()
 """The process's."""
-
-
-def _after_fork_in_child() -> None:
-    # Its thread stayed in the parent, and another one may have held its lock at the fork.
-    alarm.__init__()  # type: ignore[misc]
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork_in_child)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
+
+from async_mongo_pool.forks import StartsAfresh
 
 from .budget import RetryBudget
 from .counts import RetryRecorder
@@ -15,8 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from async_mongo_pool.lifecycle import Lifecycle
-
-    from .counts import RetryStats
+    from async_mongo_pool.retry_stats import RetryStats
 
 __all__ = ["RetryState", "state_of"]
 
@@ -38,24 +38,26 @@ class RetryState:
         return self.recorder.stats(self.budget.tokens())
 
 
-_states: WeakKeyDictionary[Lifecycle, RetryState] = WeakKeyDictionary()
-_making = threading.RLock()
+class _States(StartsAfresh):
+    """The states of all pools."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.after_fork_in_child()
+
+    def after_fork_in_child(self) -> None:
+        """Count from zero, with new locks."""
+        self.known: WeakKeyDictionary[Lifecycle, RetryState] = WeakKeyDictionary()
+        self.making = threading.RLock()
+
+
+_states = _States()
 
 
 def state_of(lifecycle: Lifecycle) -> RetryState:
     """The state of a pool, made when it is first asked for."""
-    state = _states.get(lifecycle)
+    state = _states.known.get(lifecycle)
     if state is None:
-        with _making:
-            state = _states.setdefault(lifecycle, RetryState())
+        with _states.making:
+            state = _states.known.setdefault(lifecycle, RetryState())
     return state
-
-
-def _after_fork_in_child() -> None:
-    # Zero, and new locks: another thread of the parent may have held the old ones at the fork.
-    global _states, _making
-    _states, _making = WeakKeyDictionary(), threading.RLock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork_in_child)

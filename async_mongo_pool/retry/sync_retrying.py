@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from async_mongo_pool.lifecycle import Lifecycle
+    from async_mongo_pool.retry_stats import RetryStats
 
-    from .counts import RetryStats
     from .terms import OnGiveUp
 
 __all__ = ["SyncRetrying"]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from async_mongo_pool import MongoDBConnectionPool
 from async_mongo_pool.distribution import Recorder
+from async_mongo_pool.retry_stats import RetryStats
 from async_mongo_pool.stats import (
     CommandSeries,
     CommandStats,
@@ -89,6 +90,9 @@ def snapshot(pool: str = "orders", *servers: ServerStats, **changes: Any) -> Poo
         "totals": TotalStats(wait=distribution(0.3, 0.4)),
         "executor": executor,
         "commands": commands,
+        "retries": RetryStats(
+            operations=8, retries=3, recovered=1, given_up={"deadline": 2}, abandoned=4, budget=9.5
+        ),
         "drift": 0,
     }
     return PoolSnapshot(pool=pool, **{**parts, **changes})

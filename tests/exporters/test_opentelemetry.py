@@ -139,7 +139,6 @@ def test_the_values_are_those_of_the_snapshot(readings: Readings) -> None:
         ("db.client.connection.count", {**HERE, "db.client.connection.state": "used"}, 3),
         ("db.client.connection.count", {**HERE, "db.client.connection.state": "connecting"}, 1),
         ("db.client.connection.max", HERE, 10),
-        ("db.client.connection.idle.min", HERE, 2),
         ("db.client.connection.pending_requests", HERE, 4),
         ("db.client.connection.timeouts", HERE, 7),
         ("mongodb.client.connection.checkout.failures", {**HERE, "error.type": "connection_error"}, 1),
@@ -150,6 +149,7 @@ def test_the_values_are_those_of_the_snapshot(readings: Readings) -> None:
         ("mongodb.client.executor.pending_requests", POOL, 6),
         ("mongodb.client.executor.refused", {**POOL, "error.type": "full"}, 2),
         ("mongodb.client.replacements", POOL, 1),
+        ("mongodb.client.retry.given_up", {**POOL, "error.type": "deadline"}, 2),
     ]
     for name, attributes, expected in expectations:
         assert point(found, name, attributes).value == expected, (name, attributes)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 AT_EXIT = """
 import logging, sys, time
+import async_mongo_pool.processes
 from async_mongo_pool.observers.log_thread import LogThread
 
 class Slow(logging.Handler):

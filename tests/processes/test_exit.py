@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -17,6 +19,24 @@ if TYPE_CHECKING:
     from async_mongo_pool.testing import Server
 
     from .running import Outcome
+
+HELD_AT_THE_END = """
+import logging, sys, threading, time
+from async_mongo_pool import MongoDBConnectionPool as Pool
+
+class Say(logging.Handler):
+    def emit(self, record):
+        print(record.getMessage(), flush=True)
+
+logger = logging.getLogger("async_mongo_pool")
+logger.setLevel(logging.INFO)
+logger.addHandler(Say())
+client = Pool.initialize(sys.argv[1], slow_checkout_ms=50)
+slow = {"sleep": 1, "millis": 500, "lock": "none"}
+threading.Thread(target=lambda: client.admin.command(slow), daemon=True).start()
+while not Pool.snapshot().totals.slow_checkouts:
+    time.sleep(0.01)
+"""
 
 every_backend = pytest.mark.parametrize("backend", ["motor", "pymongo", "sync"])
 
@@ -86,6 +106,16 @@ def test_a_script_that_overwrote_get_io_loop_ends_in_silence_too(mongod: Server)
     outcome = run_script("leaving", "never_closed_with_an_overwritten_loop", "motor", mongod.uri, strict=True)
     assert (outcome.exit_code, outcome.stderr) == (0, "")
     assert len(closings_after_main(outcome)) == 1
+
+
+def test_what_is_noticed_while_pools_close_at_the_end_is_still_said(mongod: Server) -> None:
+    command = [sys.executable, "-c", HELD_AT_THE_END, mongod.uri]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    said = [line for line in ended.stdout.splitlines() if "connection 1" in line]
+    assert len(said) == 2, said
+    assert "has been held" in said[0]
+    assert "returned after" in said[1]
 
 
 @pytest.mark.core

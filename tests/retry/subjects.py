@@ -8,32 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 from pymongo.monitoring import CommandListener
 
-from async_mongo_pool import AsyncMongoDBConnectionPool, MongoDBConnectionPool
-from async_mongo_pool.retry.async_retrying import AsyncRetrying
-from async_mongo_pool.retry.sync_retrying import SyncRetrying
 from tests.pools import subjects
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from async_mongo_pool.retry import RetryStats
-
-
-class AsyncPool(AsyncMongoDBConnectionPool, AsyncRetrying):
-    """The asynchronous pool with what is tested here."""
-
-
-class SyncPool(MongoDBConnectionPool, SyncRetrying):
-    """Its twin."""
+    from async_mongo_pool.retry_stats import RetryStats
 
 
 class Subject(subjects.Subject):
     """A pool that retries; functions given to it are asynchronous, and run blocking in the twin."""
-
-    def __init__(self, backend: str) -> None:
-        super().__init__(backend)
-        base: Any = AsyncPool if self.is_async else SyncPool
-        self.pool = base.named(self.name)
 
     def another(self) -> Subject:
         return Subject(self.backend)

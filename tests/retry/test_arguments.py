@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import inspect
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from async_mongo_pool import AsyncMongoDBConnectionPool, MongoDBConnectionPool
 from async_mongo_pool.errors import PoolConfigurationError, PoolNotInitializedError
 
 from .fakes import Failing
-from .subjects import AsyncPool, Subject, SyncPool
+
+if TYPE_CHECKING:
+    from .subjects import Subject
 
 pytestmark = pytest.mark.core
 
@@ -19,7 +22,9 @@ NAMES = ("run", "retrying", "operation", "retry_stats")
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_twins_have_the_same_signatures_and_errors(name: str) -> None:
-    asynchronous, synchronous = (getattr(pool, name) for pool in (AsyncPool, SyncPool))
+    asynchronous, synchronous = (
+        getattr(pool, name) for pool in (AsyncMongoDBConnectionPool, MongoDBConnectionPool)
+    )
     shapes = [
         [(each.name, each.kind, each.default) for each in inspect.signature(call).parameters.values()]
         for call in (asynchronous, synchronous)
@@ -64,12 +69,12 @@ async def test_terms_that_cannot_be_meant_are_refused(subject: Subject, terms: d
 
 def test_a_refusal_shows_no_content() -> None:
     with pytest.raises(PoolConfigurationError) as raised:
-        SyncPool.retrying(deadline="secret")  # type: ignore[arg-type]
+        MongoDBConnectionPool.retrying(deadline="secret")  # type: ignore[arg-type]
     assert "secret" not in str(raised.value)
 
 
 @pytest.mark.parametrize("seconds", [0, -1, None, True, "1", float("nan"), float("inf")], ids=repr)
-@pytest.mark.parametrize("pool", [AsyncPool, SyncPool])
+@pytest.mark.parametrize("pool", [AsyncMongoDBConnectionPool, MongoDBConnectionPool])
 def test_a_time_limit_is_a_number_of_seconds(pool: Any, seconds: Any) -> None:
     with pytest.raises(PoolConfigurationError, match="timeout"):
         pool.operation(timeout=seconds)
@@ -96,12 +101,12 @@ def test_the_twin_has_nobody_to_await_on_give_up() -> None:
     async def on_give_up(error: Exception, attempts: int, seconds: float) -> None: ...
 
     with pytest.raises(PoolConfigurationError, match="on_give_up"):
-        SyncPool.run(Failing(), on_give_up=on_give_up)
+        MongoDBConnectionPool.run(Failing(), on_give_up=on_give_up)
     with pytest.raises(PoolConfigurationError, match="on_give_up"):
-        SyncPool.retrying(on_give_up=on_give_up)
+        MongoDBConnectionPool.retrying(on_give_up=on_give_up)
 
 
-@pytest.mark.parametrize("pool", [AsyncPool, SyncPool])
+@pytest.mark.parametrize("pool", [AsyncMongoDBConnectionPool, MongoDBConnectionPool])
 def test_a_decorated_function_shows_what_its_callers_pass(pool: Any) -> None:
     async def find_order(client: Any, number: int, *, full: bool = False) -> int:
         """Find an order."""
@@ -110,4 +115,4 @@ def test_a_decorated_function_shows_what_its_callers_pass(pool: Any) -> None:
     decorated = pool.retrying(idempotent=True)(find_order)
     assert str(inspect.signature(decorated)) == "(number: 'int', *, full: 'bool' = False) -> 'int'"
     assert (decorated.__name__, decorated.__doc__) == ("find_order", "Find an order.")
-    assert inspect.iscoroutinefunction(decorated) == (pool is AsyncPool)
+    assert inspect.iscoroutinefunction(decorated) == (pool is AsyncMongoDBConnectionPool)

@@ -21,10 +21,10 @@ from pymongo.errors import (
     WaitQueueTimeoutError,
 )
 
-from async_mongo_pool.retry.counts import REASONS
 from async_mongo_pool.retry.course import Course
 from async_mongo_pool.retry.decisions import Verdict, judge
 from async_mongo_pool.retry.terms import Terms
+from async_mongo_pool.retry_stats import REASONS
 
 from .fakes import Bench, Failing, nothing
 

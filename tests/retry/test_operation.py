@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 import pymongo
 import pytest
 
+from async_mongo_pool import AsyncMongoDBConnectionPool, MongoDBConnectionPool
 from async_mongo_pool.retry.alarm import Alarm
 from async_mongo_pool.retry.operation import OperationLimit, deadline_around
 
 from .fakes import Bench, Failing, nothing
-from .subjects import AsyncPool, SyncPool
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -28,7 +28,7 @@ def left() -> float:
     return end - time.monotonic()
 
 
-@pytest.mark.parametrize("pool", [AsyncPool, SyncPool])
+@pytest.mark.parametrize("pool", [AsyncMongoDBConnectionPool, MongoDBConnectionPool])
 async def test_both_kinds_of_with_do_the_same(pool: Any) -> None:
     limit = pool.operation(timeout=5)
     with limit as entered:
@@ -43,19 +43,19 @@ async def test_both_kinds_of_with_do_the_same(pool: Any) -> None:
 
 @pytest.mark.parametrize(("outer", "inner"), [(5, 50), (50, 5)])
 def test_of_nested_ones_the_least_holds(outer: float, inner: float) -> None:
-    with SyncPool.operation(timeout=outer):
-        with SyncPool.operation(timeout=inner):
+    with MongoDBConnectionPool.operation(timeout=outer):
+        with MongoDBConnectionPool.operation(timeout=inner):
             assert 4 < left() <= 5
         assert outer - 1 < left() <= outer
 
 
 def test_the_drivers_own_limit_counts_too() -> None:
-    with pymongo.timeout(5), SyncPool.operation(timeout=50):
+    with pymongo.timeout(5), MongoDBConnectionPool.operation(timeout=50):
         assert 4 < left() <= 5
 
 
 def test_an_error_passes_and_the_limit_ends() -> None:
-    with pytest.raises(ValueError, match="own"), SyncPool.operation(timeout=5):
+    with pytest.raises(ValueError, match="own"), MongoDBConnectionPool.operation(timeout=5):
         raise ValueError("own")
     assert deadline_around() is None
 

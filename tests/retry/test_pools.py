@@ -47,6 +47,34 @@ async def test_a_decorated_function_is_called_without_the_client(subject: Subjec
     assert subject.stats().retries == 2
 
 
+async def test_the_snapshot_has_the_counts_of_the_pool_and_they_survive_its_client(
+    subject: Subject, mongodb_uri: str
+) -> None:
+    await subject.initialize(mongodb_uri)
+    before = subject.pool.snapshot()
+    failures = [AutoReconnect("lost")]
+
+    def once_lost(client: Any) -> None:
+        if failures:
+            raise failures.pop()
+
+    await subject.run(subject.made(once_lost), idempotent=True)
+    await subject.initialize(mongodb_uri, maxPoolSize=7)
+    await subject.run(ping)
+    after = subject.pool.snapshot()
+    told = (after.retries.operations, after.retries.retries, after.retries.recovered)
+    assert told == (2, 1, 1)
+    assert subject.stats().retries == 1
+    assert (await subject.call(subject.pool.get_pool_stats))["retries"]["given_up"]["deadline"] == 0
+
+    await subject.run(ping)
+    gained = subject.pool.snapshot().since(after).retries
+    assert (gained.operations, gained.retries) == (1, 0)
+    assert subject.pool.snapshot().since(before).retries.operations == 3, "another client, but the same pool"
+    await subject.close()
+    assert subject.pool.snapshot().retries.operations == 3
+
+
 async def test_a_function_that_cannot_be_awaited_is_told_so(subject: Subject, mongodb_uri: str) -> None:
     await subject.initialize(mongodb_uri)
 
@@ -247,7 +275,7 @@ async def test_on_motor_a_cancellation_passes_on(mongodb_uri: str, wait_until_as
 
 FORKING = """
 import os
-from tests.retry.subjects import SyncPool
+from async_mongo_pool import MongoDBConnectionPool as SyncPool
 from async_mongo_pool.retry import state
 from async_mongo_pool.retry.alarm import alarm
 from async_mongo_pool.retry.state import state_of
@@ -259,7 +287,7 @@ assert mine.budget.withdraw()
 import threading
 held, go = threading.Event(), threading.Event()
 def hold():
-    with mine.recorder._lock, mine.budget._lock, state._making, alarm._changed:
+    with mine.recorder._lock, mine.budget._lock, state._states.making, alarm._changed:
         held.set()
         go.wait(20)
 holder = threading.Thread(target=hold)

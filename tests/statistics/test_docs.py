@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from async_mongo_pool.distribution import BOUNDS, Distribution
+from async_mongo_pool.retry_stats import RetryStats
 from async_mongo_pool.stats import (
     CHECKOUT_FAILURES,
     CLOSE_REASONS,
@@ -44,6 +45,7 @@ KINDS = (
     ExecutorStats,
     CommandStats,
     CommandSeries,
+    RetryStats,
     PoolSnapshot,
     Holder,
 )

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import logging
-import os
 import threading
 import time
-import weakref
 from typing import TYPE_CHECKING, Any, cast
 
 from pymongo.errors import InvalidOperation
 
 from async_mongo_pool.errors import PoolClosingError, PoolExhaustedError, PoolLoopError
+from async_mongo_pool.forks import StartsAfresh
 from async_mongo_pool.loops import running_loop
 from async_mongo_pool.stats import ExecutorStats, PoolSnapshot, TotalStats
 
@@ -40,7 +39,7 @@ _SNAPSHOT_HOLDS = 0.002
 _UNSTARTED = "This cursor has nothing to give: its first request failed or still runs. Make a new cursor."
 
 
-class MotorAdmission:
+class MotorAdmission(StartsAfresh):
     """A waiting line and the daemon workers that serve it.
 
     Args:
@@ -80,11 +79,11 @@ class MotorAdmission:
         self._on_submit = on_submit
         self._snapshot = snapshot
         self._streams_told = False
-        self.reset()
-        _admissions.add(self)
+        super().__init__()
+        self.after_fork_in_child()
 
-    def reset(self) -> None:
-        """Begin afresh: in a forked child none of the parent's locks, threads and loops exists."""
+    def after_fork_in_child(self) -> None:
+        """Begin with nothing: none of the parent's locks, threads and loops exists."""
         # Re-entrant: a signal handler, or whatever the garbage collector runs, may come here while this thread
         # holds it.
         self._lock = threading.RLock()
@@ -371,15 +370,3 @@ class MotorAdmission:
                 self.pool,
                 streaming,
             )
-
-
-_admissions: weakref.WeakSet[MotorAdmission] = weakref.WeakSet()
-
-
-def _after_fork_in_child() -> None:
-    for admission in list(_admissions):
-        admission.reset()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork_in_child)

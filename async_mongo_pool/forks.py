@@ -1,4 +1,4 @@
-"""What observers do in a child process: neither wait for a lock of the parent nor count on its threads."""
+"""What a forked child makes anew: it neither waits for a lock of the parent nor counts on its threads."""
 
 from __future__ import annotations
 
