@@ -14,6 +14,7 @@ import pytest
 import pytest_asyncio
 
 from async_mongo_pool.testing import waiting
+from tests import timing
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
@@ -37,16 +38,35 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "leaves(reason): threads, tasks, processes or sockets stay on purpose")
 
 
+PATIENCE = 3
+"""A wait of a test is a bound and no measurement: on a busy machine patience costs only those that fail anyway."""
+
+
+@pytest.fixture(scope="session", autouse=True)
+def stalls_are_measured() -> Iterator[None]:
+    """See `tests.timing`."""
+    with timing.measuring_stalls():
+        yield
+
+
 @pytest.fixture
 def wait_until() -> Callable[..., None]:
     """`wait_until(condition, timeout=5.0, message=...)`: wait, bounded, in a synchronous test."""
-    return waiting.wait_until
+
+    def wait(condition: Callable[[], object], timeout: float = 5.0, message: Any = "the condition") -> None:
+        waiting.wait_until(condition, PATIENCE * timeout, message)
+
+    return wait
 
 
 @pytest.fixture
 def wait_until_async() -> Callable[..., Any]:
     """`await wait_until_async(condition, timeout=5.0, message=...)`: the same in an asynchronous test."""
-    return waiting.wait_until_async
+
+    async def wait(condition: Callable[[], object], timeout: float = 5.0, message: Any = "the condition") -> None:
+        await waiting.wait_until_async(condition, PATIENCE * timeout, message)
+
+    return wait
 
 
 @pytest.fixture(autouse=True)

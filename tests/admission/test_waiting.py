@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from typing import TYPE_CHECKING, Any
 
 import pymongo
@@ -13,6 +12,7 @@ from pymongo.errors import PyMongoError, WaitQueueTimeoutError
 
 from async_mongo_pool.errors import PoolExhaustedError
 from tests.pools.subjects import Subject, ping, sleep_on_server
+from tests.timing import Took, now
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -35,12 +35,12 @@ def admission_of(subject: Subject) -> MotorAdmission:
     return admission
 
 
-async def outcome_after(operation: Any) -> tuple[Any, float]:
-    began = time.monotonic()
+async def outcome_after(operation: Any) -> tuple[Any, Took]:
+    began = now()
     try:
-        return await operation, time.monotonic() - began
+        return await operation, now() - began
     except Exception as error:
-        return error, time.monotonic() - began
+        return error, now() - began
 
 
 async def open_all_connections(client: Any, subject: Subject, mongod: Server, number: int) -> None:

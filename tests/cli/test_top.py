@@ -9,7 +9,6 @@ import pty
 import re
 import signal
 import subprocess
-import time
 from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +18,7 @@ import pytest
 from async_mongo_pool.cli.top_load import PHASES, Load, Phase
 from async_mongo_pool.cli.watched import Watched
 from async_mongo_pool.testing import Mongod
+from tests.timing import now
 
 from .command import COMMAND, LIMIT, ROOT, environment, run, start
 
@@ -125,7 +125,7 @@ def test_it_draws_on_while_the_server_is_frozen(backend: str) -> None:
                 assert next(line for line in lines if "no answer for 1." in line)
                 assert next(line for line in lines if line.startswith("status      error"))
                 assert next(line for line in lines if line.startswith("error       "))
-                began = time.monotonic()
+                began = now()
                 top.send_signal(signal.SIGINT)
                 _, complaints = top.communicate(timeout=8)
             finally:
@@ -133,7 +133,7 @@ def test_it_draws_on_while_the_server_is_frozen(backend: str) -> None:
         finally:
             top.kill()
     assert (top.returncode, complaints) == (0, "")
-    assert time.monotonic() - began < 8
+    assert now() - began < 8
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -145,9 +145,9 @@ def test_it_draws_on_while_the_server_is_frozen(backend: str) -> None:
     ],
 )
 def test_a_wrong_address_is_one_sentence_without_the_password(backend: str, uri: str, said: str) -> None:
-    began = time.monotonic()
+    began = now()
     outcome = run("top", "--uri", uri, "--backend", backend, "--once")
-    assert time.monotonic() - began < 15
+    assert now() - began < 15
     assert outcome.returncode == 1
     assert outcome.stdout == ""
     assert outcome.stderr.startswith("async-mongo-pool: ")

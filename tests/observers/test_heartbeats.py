@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Any
 
 from async_mongo_pool.testing import Mongod
+from tests.timing import now
 
 from .clients import Observed
 
@@ -39,9 +39,9 @@ async def test_heartbeats_that_the_server_delays_are_not_timed(
         # A server of its own: one that is busy or meets a fail point ends the stream.
         observed = Observed("pymongo", server.uri, heartbeat_stats=True, client=awaited)
         async with observed:
-            began = time.monotonic()
+            began = now()
             await observed.client.admin.command("ping")
-            await wait_until_async(lambda: time.monotonic() - began > 2, 5, "some delayed heartbeats")
+            await wait_until_async(lambda: now() - began > 2, 5, "some delayed heartbeats")
             (distribution,) = observed.observers.heartbeats().values()
     assert distribution.max_seconds < 0.5
     assert distribution.count <= 2

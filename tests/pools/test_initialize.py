@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -19,6 +18,7 @@ from async_mongo_pool import (
     PoolError,
 )
 from async_mongo_pool.events import ConnectionEvents
+from tests.timing import now
 
 from .subjects import NO_SERVER, Subject, ping
 
@@ -168,10 +168,10 @@ async def test_a_callable_that_hangs_is_bounded(subject: Subject, wait_until_asy
         release.wait(10)
         return NO_SERVER
 
-    began = time.monotonic()
+    began = now()
     with pytest.raises(PoolError, match="connection callable"):
         await subject.initialize(connection, timeout=0.3)
-    assert time.monotonic() - began < 1
+    assert now() - began < 1
     release.set()
 
 
@@ -234,11 +234,11 @@ def test_fifty_threads_share_one_client_of_the_twin(mongod: Server, mongodb_uri:
 
 
 async def test_concurrent_callers_share_one_failure(subject: Subject) -> None:
-    began = time.monotonic()
+    began = now()
     outcomes = await asyncio.gather(*(subject.initialize(NO_SERVER) for _ in range(6)), return_exceptions=True)
     assert all(isinstance(outcome, ServerSelectionTimeoutError) for outcome in outcomes)
     # One after another they would need 6 x 0.3 s.
-    assert time.monotonic() - began < 1.5
+    assert now() - began < 1.5
 
 
 async def test_a_failure_of_before_is_not_shared(subject: Subject, mongodb_uri: str) -> None:
@@ -357,12 +357,12 @@ async def test_a_client_that_its_user_closed_is_opened_anew(subject: Subject, mo
 
 
 async def test_timeout_counts_the_wait_for_another_attempt(async_subject: Subject) -> None:
-    began = time.monotonic()
+    began = now()
     first = asyncio.ensure_future(async_subject.initialize("mongodb://127.0.0.1:1/", timeout=1))
     await asyncio.sleep(0.05)
     with pytest.raises(PyMongoError):
         await async_subject.initialize("mongodb://127.0.0.1:1/", timeout=1, maxPoolSize=11)
-    assert time.monotonic() - began < 2
+    assert now() - began < 2
     await asyncio.gather(first, return_exceptions=True)
 
 
@@ -416,10 +416,10 @@ def test_named_pools_of_two_classes_with_one_name_are_two() -> None:
 
 async def test_a_callable_that_has_nothing_left_says_so(subject: Subject) -> None:
     answers: Any = iter(())
-    began = time.monotonic()
+    began = now()
     with pytest.raises(RuntimeError, match="StopIteration"):
         await subject.initialize(lambda: next(answers))
-    assert time.monotonic() - began < 2
+    assert now() - began < 2
 
 
 @pytest.mark.leaves(reason="the driver leaves the socket of a monitor that is cancelled to the collector")

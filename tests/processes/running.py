@@ -6,12 +6,13 @@ import json
 import os
 import subprocess
 import sys
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Self
 
 import pytest
+
+from tests.timing import now
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -22,12 +23,21 @@ _LIMIT = 60.0
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a script ended: what it reported, what it wrote to stderr, and when (``time.monotonic``) it was gone."""
+    """How a script ended.
+
+    Attributes:
+        reports: What it reported.
+        stderr: What it wrote there.
+        exit_code: As for ``subprocess``.
+        ended: When it was gone, by ``time.monotonic``.
+        stalled: Seconds for which the machine kept everybody waiting while it ran.
+    """
 
     reports: list[dict[str, Any]]
     stderr: str
     exit_code: int
     ended: float
+    stalled: float
 
     @property
     def report(self) -> dict[str, Any]:
@@ -39,6 +49,7 @@ class Script:
     """A module of ``tests.processes.scripts`` running; a context manager that leaves no process."""
 
     def __init__(self, module: str, *arguments: str, strict: bool = False, **environment: str) -> None:
+        self._began = now()
         # Development mode shows every resource warning and what asyncio has to say.
         options = ["-X", "dev", *(["-W", "error"] if strict else [])]
         self._process = subprocess.Popen(
@@ -81,11 +92,11 @@ class Script:
     def outcome(self, limit: float = _LIMIT) -> Outcome:
         """Wait for the end of the script."""
         self._process.wait(limit)
-        ended = time.monotonic()
+        ended = now()
         lines = self._pipe(self._process.stdout).read().splitlines()
         self._reports += [json.loads(line) for line in lines]
         stderr = self._pipe(self._process.stderr).read()
-        return Outcome(self._reports, stderr, self._process.returncode, ended)
+        return Outcome(self._reports, stderr, self._process.returncode, ended.at, (ended - self._began).stalled)
 
     @staticmethod
     def _pipe(pipe: IO[str] | None) -> IO[str]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from async_mongo_pool.testing import Mongod
+from tests.timing import Took
 
 from .running import Script, run_script
 
@@ -49,9 +50,9 @@ def own_server() -> Iterator[Mongod]:
         server.resume()
 
 
-def seconds_to_leave(outcome: Outcome) -> float:
+def time_to_leave(outcome: Outcome) -> Took:
     """From the end of ``main`` to the end of the process; both read the one monotonic clock of the system."""
-    return outcome.ended - float(last_words(outcome)["over"])
+    return Took(outcome.ended - float(last_words(outcome)["over"]), outcome.stalled)
 
 
 def last_words(outcome: Outcome) -> dict[str, Any]:
@@ -74,7 +75,7 @@ def test_operations_on_a_frozen_server_do_not_keep_the_process(backend: str, own
         script.go_on()
         outcome = script.outcome(20)
     assert outcome.exit_code == 0
-    assert seconds_to_leave(outcome) < 2.0
+    assert time_to_leave(outcome) < 2.0
     assert outcome.stderr == ""
 
 
@@ -94,7 +95,7 @@ def test_a_script_that_never_closes_ends_soon_in_silence_and_leaves_no_connectio
 ) -> None:
     outcome = run_script("leaving", way, backend, mongod.uri, strict=True)
     assert (outcome.exit_code, outcome.stderr) == (0, "")
-    assert seconds_to_leave(outcome) < 1.5
+    assert time_to_leave(outcome) < 1.5
     assert closings_after_main(outcome)
     # The replaced client of a loop that has ended went with its loop, before the end of main.
     assert sum("told" in report for report in outcome.reports) == clients
