@@ -40,13 +40,13 @@ class RetryStats(Plain):
     abandoned_running: int = 0
     budget: float = 0.0
 
-    @property
-    def budget_refused(self) -> int:
-        """Calls that were given up because the pool's retry budget was used up."""
-        return self.given_up["budget"]
-
     def since(self, previous: RetryStats) -> RetryStats:
-        """The counts that were added after ``previous``, beside the state of now."""
+        """The counts that were added after ``previous``, beside the state of now.
+
+        A ``previous`` with higher counts is one of another process, before a fork; it counts as zero.
+        """
+        if previous.operations > self.operations:
+            return self
         return replace(
             self,
             operations=self.operations - previous.operations,

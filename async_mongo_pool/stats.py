@@ -313,7 +313,7 @@ class PoolSnapshot(Plain):
         """What happened after ``previous``: its counts and durations taken off, the state of now kept.
 
         A ``previous`` of another client (the pool was replaced, or closed and opened) counts as zero, but for
-        ``retries``, which belong to the pool.
+        ``retries`` and ``replacements``, which belong to the pool; ``seconds`` is then the client's age.
 
         Args:
             previous: An earlier snapshot of the same pool.
@@ -321,8 +321,9 @@ class PoolSnapshot(Plain):
         if previous.pool != self.pool:
             return self
         retries = self.retries.since(previous.retries)
+        replacements = max(self.replacements - previous.replacements, 0)
         if previous.opened_at != self.opened_at:
-            return replace(self, retries=retries)
+            return replace(self, retries=retries, replacements=replacements)
         servers = {
             address: stats.since(previous.servers[address]) if address in previous.servers else stats
             for address, stats in self.servers.items()
@@ -337,7 +338,7 @@ class PoolSnapshot(Plain):
         return replace(
             self,
             seconds=self.seconds - previous.seconds,
-            replacements=self.replacements - previous.replacements,
+            replacements=replacements,
             servers=servers,
             totals=self.totals.since(previous.totals),
             executor=executor,

@@ -12,6 +12,7 @@ import logging
 import threading
 import time
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -41,6 +42,9 @@ if TYPE_CHECKING:
 __all__ = ["GRACE", "OUR_DRIVER", "POLL_INTERVAL", "AsyncClientHandle", "ClientHandle", "CloseReport"]
 
 logger = logging.getLogger("async_mongo_pool")
+
+_works_with: ContextVar[ClientHandle | None] = ContextVar("async_mongo_pool_works_with", default=None)
+"""The client that a function of ``run`` was given, as far as its context goes."""
 
 OUR_DRIVER = DriverInfo("async_mongo_pool", __version__)
 
@@ -87,6 +91,7 @@ class ClientHandle:
         self._finished: Future[CloseReport] | None = None
         self.when_finished: Callable[[ClientHandle, Future[CloseReport]], None] | None = None
         self._hurry = threading.Event()
+        self._at_work: set[object] = set()
 
     client: Any
     """The driver's client, as handed out."""
@@ -119,8 +124,24 @@ class ClientHandle:
         return self.events.used() if counts is None else sum(counts)
 
     def in_progress(self) -> int:
-        """The operations that run or wait in this client."""
-        return self.in_use()
+        """The operations that run or wait in this client; a function of ``run`` counts between its calls too."""
+        return max(self.in_use(), len(self._at_work))
+
+    @contextmanager
+    def working(self) -> Iterator[None]:
+        """Count a function that works with the client as in progress until it is over."""
+        key = object()
+        self._at_work.add(key)
+        before = _works_with.set(self)
+        try:
+            yield
+        finally:
+            _works_with.reset(before)
+            self._at_work.discard(key)
+
+    def is_worked_with(self) -> bool:
+        """Whether the caller is such a function."""
+        return _works_with.get() is self
 
     def saturated(self) -> bool:
         """Whether some server has every connection in use."""

@@ -62,6 +62,7 @@ class MotorHandle(BlockingHandle, AsyncClientHandle):
             queue_waits=self.events.queue_waits,
             on_submit=self.observers.on_submit,
             snapshot=self.snapshot,
+            passes=self.is_worked_with,
         )
         self._bypass_told = False
 
@@ -87,8 +88,8 @@ class MotorHandle(BlockingHandle, AsyncClientHandle):
         return await self._call("look", lambda: self.look_blocking(timeout, server=server), timeout)
 
     def in_progress(self) -> int:
-        """The operations that wait for a worker or run on one."""
-        return max(self.admission.in_progress(), self.in_use())
+        """The operations that wait for a worker or run on one, and the functions that make them."""
+        return max(self.admission.in_progress(), super().in_progress())
 
     def executor_stats(self) -> ExecutorStats:
         """The state of the workers and of the line in front of them."""

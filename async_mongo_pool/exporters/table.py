@@ -275,6 +275,7 @@ METRICS: tuple[Metric, ...] = (
         otel="mongodb.client.retry.budget",
         unit="{retry}",
         summary="Retries that could be made at once, now.",
+        across="min",
         read=of_pool(lambda snapshot: snapshot.retries.budget),
     ),
     Metric(

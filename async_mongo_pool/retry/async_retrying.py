@@ -12,7 +12,7 @@ import tenacity
 
 from .clients import current_client
 from .course import Course
-from .functions import check_function, without_client
+from .functions import check_function, check_result, without_client
 from .operation import OperationLimit
 from .shield import shielded
 from .state import state_of
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from async_mongo_pool.lifecycle import Lifecycle
     from async_mongo_pool.retry_stats import RetryStats
 
+    from .clients import Current
     from .terms import OnGiveUp
 
 __all__ = ["AsyncRetrying"]
@@ -150,13 +151,15 @@ class AsyncRetrying:
         async def attempt() -> T:
             current = current_client(cls._lifecycle, cls._opens_with, course)
             with course.attempt():
-                if current.backend == "motor":
-                    return await _called(function, current.client)
-                return await shielded(lambda: _called(function, current.client), state.recorder, course.left)
+                if current.handle.backend == "motor":
+                    return await _called(function, current)
+                return await shielded(lambda: _called(function, current), state.recorder, course.left)
 
         try:
             result = await attempt()
         except Exception as error:
+            if course.passes_on(error):
+                raise
             result = await _again(course, attempt, terms.on_give_up, error)
         course.succeeded()
         return result
@@ -183,15 +186,18 @@ async def _again(
     return result
 
 
-async def _called(function: Callable[[Any], Awaitable[T]], client: Any) -> T:
-    # A driver's call may return a future, which no task can be made of.
-    awaitable = function(client)
-    if not inspect.isawaitable(awaitable):
-        raise TypeError(
-            f"run() needs a function that returns something to await; this one returned "
-            f"{type(awaitable).__name__}. Use `async def`; a cursor is read with `await cursor.to_list(...)`."
-        )
-    return await awaitable
+async def _called(function: Callable[[Any], Awaitable[T]], current: Current) -> T:
+    with current.handle.working():
+        # A driver's call may return a future, which no task can be made of.
+        awaitable = function(current.client)
+        if not inspect.isawaitable(awaitable):
+            raise TypeError(
+                f"run() needs a function that returns something to await; this one returned "
+                f"{type(awaitable).__name__}. Use `async def`; a cursor is read with `await cursor.to_list(...)`."
+            )
+        result = await awaitable
+    check_result(result)
+    return result
 
 
 async def _tell(course: Course, on_give_up: OnGiveUp, error: Exception) -> None:

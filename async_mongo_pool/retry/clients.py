@@ -8,6 +8,7 @@ from async_mongo_pool.errors import PoolClosingError, PoolLoopError, PoolNotInit
 from async_mongo_pool.loops import describe, running_loop
 
 if TYPE_CHECKING:
+    from async_mongo_pool.backends.handle import ClientHandle
     from async_mongo_pool.lifecycle import Lifecycle
 
     from .course import Course
@@ -19,7 +20,7 @@ class Current(NamedTuple):
     """The open client."""
 
     client: Any
-    backend: str
+    handle: ClientHandle
 
 
 def current_client(lifecycle: Lifecycle, opens_with: str, course: Course) -> Current:
@@ -45,4 +46,4 @@ def current_client(lifecycle: Lifecycle, opens_with: str, course: Course) -> Cur
         raise PoolNotInitializedError.of(lifecycle.name, opens_with.format(lifecycle.name))
     if opened.loop is not None and opened.loop is not here:
         raise PoolLoopError.elsewhere(lifecycle.name, describe(opened.loop), describe(here))
-    return Current(opened.client, opened.handle.backend)
+    return Current(opened.client, opened.handle)

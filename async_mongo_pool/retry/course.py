@@ -10,6 +10,8 @@ import random
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
+from pymongo.errors import PyMongoError
+
 from . import backoff
 from .decisions import Verdict, judge
 from .operation import OperationLimit, deadline_around
@@ -40,7 +42,7 @@ _SENTENCES = {
     "closed": "the pool was closed",
     "deadline": "the deadline leaves no time for another attempt",
     "not_idempotent": "it was not said to be idempotent",
-    "overloaded": "the server is overloaded, and the driver has retried already",
+    "overloaded": "the server is overloaded, and further attempts are left to the driver",
     "permanent": "this error does not pass by itself",
 }
 
@@ -90,6 +92,8 @@ class Course:
     def attempt(self) -> AbstractContextManager[Any]:
         """Begin an attempt: the context in which the driver knows what remains of the deadline."""
         self.attempts += 1
+        if self.attempts > 1:
+            self._state.recorder.retry()
         left = self.left()
         if left is None or self._terms.deadline is None:
             return nullcontext()
@@ -100,6 +104,16 @@ class Course:
         if self._last is not None:
             self._reason = "closed"
         return self._last
+
+    def passes_on(self, error: Exception) -> bool:
+        """Whether the first attempt's error goes to the caller as it is, without a question of retries.
+
+        Args:
+            error: What the attempt raised.
+        """
+        if not isinstance(error, PyMongoError):
+            return True
+        return not error.timeout and judge(error) in (Verdict.PERMANENT, Verdict.TRANSACTION)
 
     def controls(self) -> dict[str, Any]:
         """What tenacity asks, at which moment; the twins add how they sleep."""
@@ -136,7 +150,9 @@ class Course:
             told += (
                 f" The attempts before failed with {', '.join(self._failures[:-1])}, and may have taken effect."
             )
-        error.add_note(told)
+        # One error object may be what several calls end with.
+        if not any(note.startswith(f"{self._pool}.run gave up") for note in getattr(error, "__notes__", ())):
+            error.add_note(told)
         unmentioned = self._state.recorder.gave_up(reason, self._state.clock())
         if unmentioned is not None:
             logger.warning(
@@ -163,8 +179,6 @@ class Course:
             self._last = error
             self._failures.append(type(error).__name__)
             verdict = judge(error)
-            if verdict is Verdict.TRANSACTION:
-                return False
             self._reason = self._against(error, verdict)
         return self._reason is None
 
@@ -173,16 +187,16 @@ class Course:
         if self._is_over(error, verdict):
             return "deadline"
         if verdict is not Verdict.TRANSIENT:
-            return str(verdict.value)
+            return "overloaded" if verdict is Verdict.OVERLOADED else "permanent"
         if not self._terms.idempotent:
             return "not_idempotent"
         return "attempts" if self.attempts >= self._terms.attempts else None
 
     def _is_over(self, error: Exception, verdict: Verdict) -> bool:
-        if self._due is None:
+        if self._due is None or not isinstance(error, PyMongoError):
             return False
         left = self._due - self._state.clock()
-        if getattr(error, "timeout", False):
+        if error.timeout:
             return left <= _NEARLY_OVER * (self._due - self._began)
         return left <= 0 and verdict is Verdict.TRANSIENT
 
@@ -203,7 +217,6 @@ class Course:
         return self._reason is not None
 
     def _tell_retry(self, call: RetryCallState) -> None:
-        self._state.recorder.retry()
         logger.debug(
             "%s.run: attempt %d of %d failed (%s), the next one in %.3f s",
             self._pool,

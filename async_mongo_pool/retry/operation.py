@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Self
 
@@ -66,7 +67,9 @@ class OperationLimit:
         if owner is self and limit is not None:
             alarm.stop(key)
             _entered.set(tuple(outer))
-            limit.__exit__(kind, error, trace)
+            # A task that was made inside the block has a copy of what was entered, and cannot undo it.
+            with suppress(ValueError):
+                limit.__exit__(kind, error, trace)
 
     async def __aenter__(self) -> Self:
         return self.__enter__()

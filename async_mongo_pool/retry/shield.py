@@ -38,13 +38,19 @@ async def shielded(
         recorder: Counts the abandoned.
         left: Seconds that remain of the deadline; None when there is none.
     """
-    task = asyncio.ensure_future(call())
+    caller = asyncio.current_task()
+    # Who holds a connection is told by the name of its task.
+    task = asyncio.create_task(call(), name=caller.get_name() if caller is not None else None)
     try:
         await asyncio.wait({task})
+        return task.result()
     except asyncio.CancelledError:
-        _abandon(task, recorder, left())
+        if not task.done():
+            _abandon(task, recorder, left())
         raise
-    return task.result()
+    finally:
+        # An error's traceback refers to this frame: only the garbage collector would free the two.
+        del task
 
 
 def _abandon(task: asyncio.Task[Any], recorder: RetryRecorder, left: float | None) -> None:

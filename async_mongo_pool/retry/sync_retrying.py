@@ -12,7 +12,7 @@ import tenacity
 
 from .clients import current_client
 from .course import Course
-from .functions import check_function, without_client
+from .functions import check_function, check_result, without_client
 from .operation import OperationLimit
 from .state import state_of
 from .terms import ATTEMPTS, Terms, checked_seconds
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from async_mongo_pool.lifecycle import Lifecycle
     from async_mongo_pool.retry_stats import RetryStats
 
+    from .clients import Current
     from .terms import OnGiveUp
 
 __all__ = ["SyncRetrying"]
@@ -142,11 +143,13 @@ class SyncRetrying:
         def attempt() -> T:
             current = current_client(cls._lifecycle, cls._opens_with, course)
             with course.attempt():
-                return _called(function, current.client)
+                return _called(function, current)
 
         try:
             result = attempt()
         except Exception as error:
+            if course.passes_on(error):
+                raise
             result = _again(course, attempt, terms.on_give_up, error)
         course.succeeded()
         return result
@@ -170,12 +173,14 @@ def _again(course: Course, attempt: Callable[[], T], on_give_up: OnGiveUp | None
         raise
 
 
-def _called(function: Callable[[Any], T], client: Any) -> T:
-    result = function(client)
+def _called(function: Callable[[Any], T], current: Current) -> T:
+    with current.handle.working():
+        result = function(current.client)
     if inspect.iscoroutine(result):
         # Closed, so that it is not reported as forgotten on top of the error.
         result.close()
         raise TypeError("run() of the synchronous pool needs a plain function; this one is a coroutine function.")
+    check_result(result)
     return result
 
 

@@ -113,7 +113,7 @@ async def test_a_hundred_failures_at_once_stay_within_the_budget(
     assert stats.retries <= 10 + 20 + seconds
     assert find.calls == 100 + stats.retries
     assert commands.count("find") <= 2 * find.calls
-    assert stats.budget_refused >= 100 - 30 - seconds
+    assert stats.given_up["budget"] >= 100 - 30 - seconds
     assert sum(stats.given_up.values()) == 100
 
 

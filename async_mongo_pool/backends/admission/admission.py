@@ -14,7 +14,7 @@ from async_mongo_pool.forks import StartsAfresh
 from async_mongo_pool.loops import running_loop
 from async_mongo_pool.stats import ExecutorStats, PoolSnapshot, TotalStats
 
-from .calls import UNSTARTED, read_call
+from .calls import FETCHES, NEW, UNSTARTED, read_call
 from .limits import WaitLimits
 from .line import WAITING
 from .mailbox import Mailbox
@@ -52,6 +52,8 @@ class MotorAdmission(StartsAfresh):
         queue_waits: Filled, for the thread that runs an operation, with the seconds which that operation waited.
         on_submit: Called with each call, in the task that submits it.
         snapshot: The state of the whole pool, for refusals. Default: the admission's own part of it.
+        passes: Whether new work of the task that submits it passes while the pool drains, because it belongs to
+            something that is waited for. Default: none does.
 
     Attributes:
         pool: The name of the pool.
@@ -69,6 +71,7 @@ class MotorAdmission(StartsAfresh):
         queue_waits: dict[int, float] | None = None,
         on_submit: Callable[[Callable[[], Any]], None] | None = None,
         snapshot: Callable[[], PoolSnapshot] | None = None,
+        passes: Callable[[], bool] = lambda: False,
     ) -> None:
         self.pool = pool
         self.queue_waits = queue_waits
@@ -78,6 +81,7 @@ class MotorAdmission(StartsAfresh):
         self._max_waiting = max_waiting
         self._on_submit = on_submit
         self._snapshot = snapshot
+        self._passes = passes
         self._streams_told = False
         super().__init__()
         self.after_fork_in_child()
@@ -118,6 +122,8 @@ class MotorAdmission(StartsAfresh):
         if self._on_submit is not None:
             self._on_submit(call)
         kind, session = read_call(call)
+        if self._schedule.refusing and kind == NEW and self._passes():
+            kind = FETCHES
         operation = Operation(call, self._mailboxes.get(loop) or self._mailbox(loop), kind)
         future = cast("asyncio.Future[Any]", operation.future)
         if kind == UNSTARTED:
