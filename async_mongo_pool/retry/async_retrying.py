@@ -60,7 +60,8 @@ class AsyncRetrying:
 
         With AsyncMongoClient the function runs in a task of its own. A cancelled caller returns at once, and that
         task finishes in the background (for 30 s at most where there is no deadline), because a cancelled driver
-        call costs its connection. With Motor a cancellation passes on, and the driver finishes in its thread.
+        call costs its connection. So the function must use nothing that its caller ends, a session least of all.
+        With Motor a cancellation passes on, and the driver finishes in its thread.
 
         Args:
             function: Called with the driver's client; returns anything that can be awaited.
@@ -82,6 +83,7 @@ class AsyncRetrying:
             PoolClosingError: The pool is closing.
             PoolLoopError: The client is bound to another event loop that is still running.
             PoolConfigurationError: An argument cannot be used.
+            TypeError: The function returned a cursor that was not read, or a generator.
             Exception: What the last attempt raised; a note on it says why there is no further one.
         """
         check_function(function)

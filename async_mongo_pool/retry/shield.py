@@ -24,7 +24,7 @@ ABANDONED_LIMIT = 30.0
 _GRACE = 0.25
 """Seconds that a driver call may overrun its own deadline."""
 
-_abandoned: set[asyncio.Task[Any]] = set()
+_abandoned: dict[asyncio.Task[Any], RetryRecorder] = {}
 """The loop itself keeps only weak references to its tasks."""
 
 
@@ -54,14 +54,17 @@ async def shielded(
 
 
 def _abandon(task: asyncio.Task[Any], recorder: RetryRecorder, left: float | None) -> None:
+    for dead in [each for each in list(_abandoned) if each.get_loop().is_closed()]:
+        # Closed without cancelling its tasks: this one will never report its end.
+        _abandoned.pop(dead).abandoned_ended()
     recorder.abandoned()
-    _abandoned.add(task)
+    _abandoned[task] = recorder
     bound = ABANDONED_LIMIT if left is None else max(left, 0.0) + _GRACE
     limit = asyncio.get_running_loop().call_later(bound, task.cancel)
 
     def ended(task: asyncio.Task[Any]) -> None:
         limit.cancel()
-        _abandoned.discard(task)
+        _abandoned.pop(task, None)
         recorder.abandoned_ended()
         if not task.cancelled():
             # Mark a failure as seen: nobody waits for it.

@@ -76,6 +76,7 @@ class SyncRetrying:
             PoolNotInitializedError: The pool is not open.
             PoolClosingError: The pool is closing.
             PoolConfigurationError: An argument cannot be used.
+            TypeError: The function returned a cursor that was not read, or a generator.
             Exception: What the last attempt raised; a note on it says why there is no further one.
         """
         check_function(function)

@@ -94,6 +94,8 @@ async def test_the_counts_of_an_interval(subject: Subject, mongodb_uri: str) -> 
     replaced = subject.pool.snapshot()
     assert replaced.since(earlier) == replaced
     assert replaced.replacements == 1
+    await subject.initialize(mongodb_uri, maxPoolSize=8)
+    assert subject.pool.snapshot().since(replaced).replacements == 1
 
 
 async def test_the_server_counts_what_the_snapshot_counts(

@@ -48,12 +48,28 @@ class Bench:
                 return function()
 
         try:
-            result = tenacity.Retrying(sleep=self.clock.sleep, **course.controls())(attempt)
+            result = attempt()
+        except Exception as error:
+            if course.passes_on(error):
+                self.asked.append(False)
+                raise
+            result = self._again(course, attempt, error)
+        course.succeeded()
+        return result
+
+    def _again(self, course: Course, attempt: Callable[[], Any], first: Exception) -> Any:
+        failed = [first]
+
+        def next_attempt() -> Any:
+            if failed:
+                raise failed.pop()
+            return attempt()
+
+        try:
+            return tenacity.Retrying(sleep=self.clock.sleep, **course.controls())(next_attempt)
         except Exception as error:
             self.asked.append(course.gave_up(error))
             raise
-        course.succeeded()
-        return result
 
 
 class Failing:

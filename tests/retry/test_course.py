@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import subprocess
 from collections import Counter
 from typing import Any
 
@@ -170,6 +171,48 @@ def test_an_error_that_does_not_pass_is_nobodys_business(
     assert set(bench.state.stats().given_up.values()) == {0}
 
 
+def test_an_error_of_the_functions_own_is_no_deadline_whatever_it_has() -> None:
+    bench = Bench()
+    error = subprocess.TimeoutExpired("ls", 0.99)
+    with pytest.raises(subprocess.TimeoutExpired):
+        bench.run(Failing(error, clock=bench.clock, takes=0.99), idempotent=True, deadline=1)
+    assert bench.asked == [False]
+    assert set(bench.state.stats().given_up.values()) == {0}
+
+
+def test_a_retry_that_is_cancelled_in_its_pause_is_none() -> None:
+    bench = Bench()
+
+    def cancelled(seconds: float) -> None:
+        raise KeyboardInterrupt
+
+    bench.clock.sleep = cancelled  # type: ignore[method-assign]
+    with pytest.raises(KeyboardInterrupt):
+        bench.run(Failing(*lost()), idempotent=True)
+    assert bench.state.stats().retries == 0
+
+
+def test_a_transaction_after_a_retry_tells_of_the_attempt_before() -> None:
+    (first,), (second,) = lost(), lost()
+    second._add_error_label("TransientTransactionError")
+    bench, function = Bench(), Failing(first, second)
+    with pytest.raises(AutoReconnect) as raised:
+        bench.run(function, idempotent=True)
+    assert function.calls == 2
+    assert "AutoReconnect, and may have taken effect" in note(raised.value)
+    assert bench.asked == [True]
+    assert bench.state.stats().given_up["permanent"] == 1
+
+
+def test_an_error_that_many_share_has_one_note() -> None:
+    (error,) = lost()
+    bench = Bench()
+    for _ in range(3):
+        with pytest.raises(AutoReconnect):
+            bench.run(Failing(error))
+    assert len(error.__notes__) == 1
+
+
 def test_a_transaction_gets_its_error_at_once_and_silently(caplog: pytest.LogCaptureFixture) -> None:
     (error,) = lost()
     error._add_error_label("TransientTransactionError")
@@ -187,7 +230,7 @@ def test_an_overloaded_server_gets_no_retry_of_ours() -> None:
     with pytest.raises(OperationFailure) as raised:
         bench.run(function, idempotent=True)
     assert function.calls == 1
-    assert "the driver has retried already" in note(raised.value)
+    assert "further attempts are left to the driver" in note(raised.value)
 
 
 @pytest.mark.parametrize("error", [asyncio.CancelledError(), KeyboardInterrupt(), SystemExit()], ids=repr)

@@ -87,6 +87,17 @@ async def test_one_limit_serves_tasks_and_threads_at_once() -> None:
             each.result()
 
 
+async def test_a_block_that_is_left_in_a_task_made_inside_it_raises_nothing() -> None:
+    async def generate() -> AsyncIterator[int]:
+        with OperationLimit(50, nothing):
+            yield 1
+
+    generator = generate()
+    assert await anext(generator) == 1
+    # wait_for of Python 3.11 closes it in a task of its own.
+    await asyncio.create_task(generator.aclose())  # type: ignore[attr-defined]
+
+
 async def test_a_block_that_is_left_in_another_context_disturbs_nobody() -> None:
     async def generate() -> AsyncIterator[int]:
         with OperationLimit(1, nothing):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import warnings
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
@@ -126,3 +127,27 @@ async def test_a_call_that_cancels_itself_looks_like_that() -> None:
 
     with pytest.raises(asyncio.CancelledError):
         await shielded(call, RetryRecorder(), lambda: None)
+
+
+def test_a_loop_that_was_closed_over_an_abandoned_call_is_forgotten() -> None:
+    recorder = RetryRecorder()
+
+    def abandon_one() -> None:
+        loop = asyncio.new_event_loop()
+        call = Call()
+        task = loop.create_task(shielded(call, recorder, lambda: None))
+        loop.run_until_complete(call.began.wait())
+        task.cancel()
+        loop.run_until_complete(settled(task))
+        loop.close()
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        abandon_one()
+        assert counts(recorder) == (1, 1)
+        abandon_one()
+        assert counts(recorder) == (2, 1)
+        for left in list(shield._abandoned):
+            left._log_destroy_pending = False  # type: ignore[attr-defined]
+        shield._abandoned.clear()
+        gc.collect()
