@@ -16,12 +16,14 @@ from async_mongo_pool.backends import driver_state
 from .witness import Witness
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Coroutine, Sequence
 
     from async_mongo_pool.backends.handle import ClientHandle
     from async_mongo_pool.stats import PoolSnapshot
     from async_mongo_pool.testing import Server
     from tests.pools.subjects import Subject
+
+    Operation = Callable[[Any], Coroutine[Any, Any, None]]
 
 # The last two make the driver look for a primary anew, which takes half a second each time: so only a few.
 FAULTS: Sequence[tuple[Any, dict[str, Any]]] = (
@@ -34,6 +36,7 @@ FAULTS: Sequence[tuple[Any, dict[str, Any]]] = (
     ({"times": 2}, {"failCommands": ["insert", "update", "find"], "errorCode": 10107}),
 )
 REST_LIMIT = 20.0
+THREADS = 16
 
 
 class Load:
@@ -53,7 +56,7 @@ class Load:
         self.random = random.Random(seed)
         self.done = self.failed = self.cancelled = 0
         # The twin's calls run here, as many at a time as there are tasks.
-        self.threads = ThreadPoolExecutor(16, thread_name_prefix="asyncio_load")
+        self.threads = ThreadPoolExecutor(THREADS, thread_name_prefix="asyncio_load")
         self.clients: list[tuple[ClientHandle, Witness]] = []
 
     async def open(self, **options: Any) -> None:
@@ -96,15 +99,7 @@ class Load:
             await asyncio.sleep(self.random.uniform(0.2, 0.6))
 
     async def _work(self, operations: int, cancelled: float) -> None:
-        known = (
-            self._find,
-            self._find,
-            self._insert,
-            self._update,
-            self._iterate,
-            self._aggregate,
-            self._transact,
-        )
+        known = self._operations()
         for _ in range(operations):
             operation = self.random.choice(known)
             task = asyncio.ensure_future(operation(self.subject.pool.get_client()))
@@ -118,6 +113,17 @@ class Load:
                 self.done += 1
             except (PyMongoError, asyncio.CancelledError):
                 self.failed += 1
+
+    def _operations(self) -> list[Operation]:
+        return [
+            self._find,
+            self._find,
+            self._insert,
+            self._update,
+            self._iterate,
+            self._aggregate,
+            self._transact,
+        ]
 
     def _collection(self, client: Any) -> Any:
         return client["load"][self.subject.name]

@@ -1,6 +1,4 @@
-"""The long run: ``make soak``. Random load and faults for as many operations as asked, and no drift.
-
-    python -m tests.soak --operations 1000000
+"""The long run by operations: random load and faults for as many as asked, and no drift.
 
 The load comes in portions. After each the pool is left to rest, its snapshot must equal what an independent
 witness counted, what the driver's pool holds and what the server counts, and a line of state is printed. Memory is
@@ -9,25 +7,21 @@ printed too: it may grow at first, and must not keep growing.
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import gc
-import logging
 import time
 from typing import TYPE_CHECKING
 
 import psutil
 
-from async_mongo_pool.testing import ReplicaSet
 from tests.pools.subjects import Subject
 from tests.statistics.load import Load
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from async_mongo_pool.testing import Server
+    from async_mongo_pool.testing import ReplicaSet, Server
 
-BACKENDS = ("motor", "pymongo", "sync")
 PORTION = 20_000
 
 
@@ -68,23 +62,3 @@ async def _server_agrees(members: Sequence[Server], appname: str, size: int) -> 
             return
         assert time.monotonic() < deadline, f"the servers count {counted} connections, the pool {size}"
         await asyncio.sleep(0.2)
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--operations", type=int, default=1_000_000, help="over all backends (default: a million)")
-    parser.add_argument("--backends", nargs="+", choices=BACKENDS, default=BACKENDS)
-    parser.add_argument("--seed", type=int, default=int(time.time()))
-    arguments = parser.parse_args()
-    # Replacements and faults are what this is about; they would be told of thousands of times.
-    logging.getLogger("async_mongo_pool").setLevel(logging.ERROR)
-    print(f"seed {arguments.seed}")
-    with ReplicaSet() as deployment:
-        for backend in arguments.backends:
-            share = arguments.operations // len(arguments.backends)
-            asyncio.run(soak(backend, deployment, share, arguments.seed))
-    print("no drift")
-
-
-if __name__ == "__main__":
-    main()
