@@ -8,7 +8,7 @@ VENV    ?= .venv-$(VERSION)$(if $(PYMONGO),-pymongo-$(PYMONGO))
 BIN     := $(VENV)/bin
 WORKERS ?= 2
 
-.PHONY: demo test test-core test-all lint format docs bench soak soak-million clean
+.PHONY: demo test test-core test-all lint format docs bench soak soak-million secrets clean
 
 demo: $(VENV)/.cli,embedded  ## Watch a shared pool serve a real MongoDB
 	$(BIN)/python -m async_mongo_pool demo $(ARGS)
@@ -49,6 +49,9 @@ soak: $(VENV)/.test  ## 30 minutes on all backends, a fault every 20 s: laws hol
 
 soak-million: $(VENV)/.test  ## A million operations with faults, and no drift (about an hour)
 	$(BIN)/python -m tests.soak --operations 1000000 $(ARGS)
+
+secrets: $(VENV)/.test  ## A hundred thousand inputs with secrets in them, and no place that shows one (about an hour)
+	$(BIN)/python -m tests.secrets $(ARGS)
 
 $(BIN)/python:
 	@test -n "$(PYTHON)" || { echo "No Python 3.11, 3.12 or 3.13 was found; set PYTHON=/path/to/python."; exit 1; }

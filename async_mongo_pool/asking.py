@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from .config import resolve
+from .config.options import describe
+from .config.packages import require_packages
 from .errors import PoolConfigurationError
 
 if TYPE_CHECKING:
@@ -82,7 +84,12 @@ class Asking:
             self.found(request.settings())
 
     def found(self, settings: ClientSettings) -> None:
-        """Take the settings that are known now: at once, or when a callable has answered."""
+        """Take the settings that are known now: at once, or when a callable has answered.
+
+        Raises:
+            PoolConfigurationError: They need a package that is not installed.
+        """
+        require_packages(settings)
         self.settings = settings
         self.key = (self.backend, settings.key)
 
@@ -97,7 +104,7 @@ class Asking:
         is_number = isinstance(timeout, (int, float)) and not isinstance(timeout, bool)
         if not (is_number and 0 < timeout < float("inf")):
             raise PoolConfigurationError.bad_value(
-                "timeout", repr(timeout), "argument", "seconds above 0, or None"
+                "timeout", describe(timeout), "argument", "seconds above 0, or None"
             )
         return float(timeout)
 

@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any, cast
 
 from pymongo.errors import PyMongoError
 
+from .config import Secret
 from .daemon import in_daemon_thread, retrieve, wait_in_loop
-from .diagnosis import explain_failure, is_unreachable
+from .diagnosis import explain_failure, for_log, is_unreachable
 from .errors import PoolClosingError, PoolStartTimeoutError
+from .key_file import refuse_a_locked_key
 from .lifecycle import JOIN_GRACE, Lead, Reuse
 from .pool_base import logger
 
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
     from .asking import Asking, Manner, Request
     from .backends.handle import AsyncClientHandle
     from .config import ClientSettings
-    from .lifecycle import Attempt
+    from .lifecycle import Attempt, Lifecycle
     from .patience import Patience
     from .pool_base import PoolBase
 
@@ -56,7 +58,7 @@ async def open_handle(
     deadline = time.monotonic() + seconds
     if ticket is not None and asking.settings is None:
         # A scope has to know what a callable means, to tell whether it shares what is open.
-        asking.found(await _called(lifecycle.name, asking, deadline))
+        await _find_out(lifecycle, asking, deadline)
     here = asyncio.get_running_loop()
     lock = lifecycle.locks.of(here)
     await _within(deadline, lock.acquire(), lifecycle.name, seconds)
@@ -138,7 +140,8 @@ async def _lead(
             replaced = lifecycle.publish(step.attempt, asking, handle)
         pool._opened(handle, replaced)
     except Exception as error:
-        failure = explain_failure(lifecycle.name, error, asking.settings, time.monotonic() - began)
+        seconds = time.monotonic() - began
+        failure = explain_failure(lifecycle.name, error, asking.settings, seconds, lifecycle.settings())
         if step.attempt.unwanted.done():
             failure = PoolClosingError.of(lifecycle.name)
     else:
@@ -168,6 +171,7 @@ async def _unless_closed(start: Coroutine[Any, Any, None], attempt: Attempt, nam
 
 
 def _create(pool: type[PoolBase], backend: str, settings: ClientSettings) -> AsyncClientHandle:
+    refuse_a_locked_key(settings)
     # Imported when first used, so that nobody pays for a driver that is not asked for.
     module = import_module(f".backends.{_MODULES[backend]}", __package__)
     handle: AsyncClientHandle = module.create(pool._lifecycle.name, settings)
@@ -188,16 +192,34 @@ async def _closed_if_it_fails(handle: AsyncClientHandle) -> AsyncIterator[None]:
         raise
 
 
+async def _find_out(lifecycle: Lifecycle, asking: Asking, deadline: float) -> None:
+    """Ask the user's callable before anything is opened."""
+    try:
+        asking.found(await _called(lifecycle.name, asking, deadline))
+    except Exception as error:
+        failure = explain_failure(lifecycle.name, error, None, known=lifecycle.settings())
+    else:
+        return
+    try:
+        raise failure from None
+    finally:
+        # As below.
+        del failure
+
+
 async def _called(name: str, asking: Asking, deadline: float) -> ClientSettings:
     """Ask the user's callable for the connection; a synchronous one may block, so it gets a thread."""
-    call: Any = asking.request.connection
+    # Its own repr may show what it holds, such as that of a partial or of a dataclass.
+    call: Secret[Any] = Secret(asking.request.connection)
     seconds = max(deadline - time.monotonic(), 0.001)
+    asked: Any = None
     try:
         async with asyncio.timeout(seconds) as bound:
-            if inspect.iscoroutinefunction(call):
-                answer = await call()
+            if inspect.iscoroutinefunction(call.reveal()):
+                answer = await call.reveal()()
             else:
-                answer = await wait_in_loop(in_daemon_thread(f"{name}-connection", call))
+                asked = in_daemon_thread(f"{name}-connection", lambda: call.reveal()())
+                answer = await wait_in_loop(asked)
                 if inspect.isawaitable(answer):
                     answer = await answer
     except TimeoutError:
@@ -207,7 +229,7 @@ async def _called(name: str, asking: Asking, deadline: float) -> ClientSettings:
         raise PoolStartTimeoutError.after(name, seconds, "waiting for the connection callable") from None
     answered = asking.request._replace(connection=answer)
     # It may hold a password, which a traceback with local variables would show.
-    del answer
+    del answer, asked
     return answered.settings()
 
 
@@ -219,5 +241,6 @@ async def _tell_user(handle: AsyncClientHandle, replaced: AsyncClientHandle) -> 
         outcome = callback(replaced.client, handle.client)
         if inspect.isawaitable(outcome):
             await outcome
-    except Exception:
-        logger.exception("%s: on_replace failed; the pool goes on with its new client", handle.pool)
+    except Exception as error:
+        told = for_log(error, handle.settings, replaced.settings)
+        logger.error("%s: on_replace failed; the pool goes on with its new client", handle.pool, exc_info=told)

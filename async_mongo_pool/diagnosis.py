@@ -3,22 +3,31 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from pymongo.errors import ConnectionFailure, WaitQueueTimeoutError
 
+from .config import Redactor
+from .config.guard import forget_locals
 from .errors import PoolConfigurationError, PoolError, PoolStartTimeoutError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from .config import ClientSettings
 
-__all__ = ["explain_failure", "is_unreachable"]
+__all__ = ["explain_failure", "for_log", "is_unreachable"]
 
 _UNTRUSTED = r"CERTIFICATE_VERIFY_FAILED"
 
 # What the text shows, the stage in which that happens, and the cure.
 _CURES: tuple[tuple[str, str, str], ...] = (
-    (r"Authentication failed", "authentication", "check the user name, the password and authSource"),
+    (
+        r"Authentication failed|[Aa]uthentication (for )?mechanism|x\.509 .*user|SASLPREP|saslprep",
+        "authentication",
+        "check the user name, the password and authSource, and authMechanism where it is given",
+    ),
     # asyncio words a refusal as "Connect call failed", with the system's error number before it.
     (
         r"Connection refused|actively refused|Errno (111|61|10061)\]",
@@ -30,11 +39,17 @@ _CURES: tuple[tuple[str, str, str], ...] = (
         "DNS",
         "the host name does not resolve: check its spelling and the DNS",
     ),
+    (
+        r"(Hostname|IP address) mismatch",
+        "TLS",
+        "the server's certificate is for other host names: connect by one that it holds",
+    ),
+    (r"certificate has expired", "TLS", "the server's certificate has expired: it must be renewed"),
     (_UNTRUSTED, "TLS", "the server's certificate is not trusted: set tlsCAFile to its authority"),
     (
         r"Private key|PEM lib|key values mismatch",
         "TLS",
-        "check tlsCertificateKeyFile: key and certificate in one PEM file",
+        "check tlsCertificateKeyFile (key and certificate in one PEM file) and tlsCertificateKeyFilePassword",
     ),
     (
         r"SSL|TLS",
@@ -66,7 +81,11 @@ def is_unreachable(error: BaseException) -> bool:
 
 
 def explain_failure(
-    pool: str, error: Exception, settings: ClientSettings | None, seconds: float = 0.0
+    pool: str,
+    error: Exception,
+    settings: ClientSettings | None,
+    seconds: float = 0.0,
+    known: Sequence[ClientSettings] = (),
 ) -> Exception:
     """The same error, of the same type, with its cure and without secrets.
 
@@ -75,18 +94,22 @@ def explain_failure(
         error: What the driver, or the pool, raised.
         settings: The configuration that was tried; None if it could not even be resolved.
         seconds: For how long it was tried.
+        known: The configurations that the pool has open, whose secrets the error may quote as well.
 
     Returns:
-        A new exception to raise ``from None``; an error of our own is returned as it is.
+        A new exception to raise ``from None``; an error of our own is returned as it is, and so is one of a
+        callable of the user's that quotes no connection string.
     """
     if isinstance(error, OSError) and (option := _option_of_file(error, settings)) is not None:
         return PoolConfigurationError.bad_value(
             option, repr(error.filename), error.strerror or "", "a readable file"
         )
     ours = isinstance(error, PoolError) and not isinstance(error, PoolStartTimeoutError)
-    if ours or settings is None:
+    if ours:
         return error
-    clean = settings.redactor.scrub_exception(error)
+    if settings is None:
+        return _of_the_user(error, known)
+    clean = _scrubbed(error, (settings, *known))
     text = str(clean)
     stage, cure = next(((stage, cure) for pattern, stage, cure in _CURES if re.search(pattern, text)), ("", ""))
     advice = f" ({cure})" if cure else ""
@@ -94,6 +117,44 @@ def explain_failure(
     told = f"{pool} could not open {settings.masked_uri}{where} after {seconds:.1f} s: {text}{advice}"
     clean.args = (told, *clean.args[1:])
     return clean
+
+
+def for_log(error: Exception, *settings: ClientSettings) -> Exception:
+    """An error of a callback of the user's as it may be logged with its traceback.
+
+    Args:
+        error: What it raised; its frames are emptied, because log tools render what they hold.
+        *settings: The configurations whose secrets it may know.
+
+    Returns:
+        An exception of the same type with the same traceback, its text without secrets.
+    """
+    forget_locals(error)
+    return _scrubbed(error, settings).with_traceback(error.__traceback__)
+
+
+def _scrubbed(error: Exception, settings: Sequence[ClientSettings]) -> Exception:
+    one = settings[0].redactor if len(settings) == 1 else Redactor.of_all(each.redactor for each in settings)
+    return one.scrub_exception(error)
+
+
+def _of_the_user(error: Exception, known: Sequence[ClientSettings]) -> Exception:
+    """An error of the user's own callable, which may quote the connection string that it could not give."""
+    clean = _scrubbed(error, known)
+    # A foreign repr may raise anything; such an error is not handed on either.
+    with suppress(Exception):
+        if _shown(clean) == _shown(error):
+            return error
+    # A frame may hold the error itself, or a future that shows it.
+    forget_locals(error)
+    return clean.with_traceback(error.__traceback__)
+
+
+def _shown(error: BaseException | None, depth: int = 8) -> str:
+    if error is None or not depth:
+        return ""
+    causes = _shown(error.__cause__, depth - 1) + _shown(error.__context__, depth - 1)
+    return f"{error!r} {error} {vars(error)}{causes}"
 
 
 def _option_of_file(error: OSError, settings: ClientSettings | None) -> str | None:

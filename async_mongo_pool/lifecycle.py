@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, cast
 from pymongo.errors import ServerSelectionTimeoutError
 
 from .asking import AS_USUAL, Asking, Manner, Request
+from .config.options import describe as describe_value
 from .errors import PoolClosingError, PoolConfigurationConflict, PoolConfigurationError, PoolLoopError
 from .loops import LoopLocks, describe, is_gone
 
@@ -332,6 +333,10 @@ class Lifecycle:
         opened = self.opened
         return [*([opened.handle] if opened else []), *self.retired, *self.closing]
 
+    def settings(self) -> list[ClientSettings]:
+        """The configurations of these clients."""
+        return [each.settings for each in self.handles()]
+
     def after_fork_in_child(self) -> list[ClientHandle]:
         """Start afresh in a child process; the inherited handles are returned, to be kept and never touched.
 
@@ -368,7 +373,7 @@ class Lifecycle:
     def _known(self, backend: str) -> str:
         if backend not in self._backends:
             known = " or ".join(repr(name) for name in self._backends)
-            raise PoolConfigurationError(f"backend={backend!r} is not known here: use {known}.")
+            raise PoolConfigurationError(f"backend={describe_value(backend)} is not known here: use {known}.")
         return backend
 
     def _equal(self, opened: _Opened, asking: Asking) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
+from .config.options import describe
 from .diagnosis import is_unreachable
 from .errors import PoolConfigurationError
 from .retry.backoff import pause
@@ -51,10 +52,12 @@ class Patience:
         """
         number = isinstance(retry_for, (int, float)) and not isinstance(retry_for, bool)
         if retry_for is not None and not (number and 0 <= retry_for < float("inf")):
-            raise PoolConfigurationError.bad_value("retry_for", repr(retry_for), "argument", "seconds, 0 or more")
+            raise PoolConfigurationError.bad_value(
+                "retry_for", describe(retry_for), "argument", "seconds, 0 or more"
+            )
         if on_failure not in ("raise", "degraded"):
             raise PoolConfigurationError.bad_value(
-                "on_failure", repr(on_failure), "argument", '"raise" or "degraded"'
+                "on_failure", describe(on_failure), "argument", '"raise" or "degraded"'
             )
         return cls(retry_for or 0.0, degraded=on_failure == "degraded")
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self, cast, get_args, get_origi
 
 from . import processes
 from .asking import Request
+from .config.options import describe
 from .errors import PoolClosingError, PoolConfigurationError, PoolNotInitializedError
 from .lifecycle import Lifecycle
 from .loops import running_loop
@@ -261,7 +262,7 @@ class PoolBase:
     def _check_bounds(cls, drain: Any, timeout: Any) -> None:
         for name, value in (("drain", drain), ("timeout", timeout)):
             if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < float("inf"):
-                raise PoolConfigurationError.bad_value(name, repr(value), "argument", "seconds, 0 or more")
+                raise PoolConfigurationError.bad_value(name, describe(value), "argument", "seconds, 0 or more")
 
     @classmethod
     def _tell_unfinished(cls, closings: list[Future[CloseReport]], timeout: float) -> None:
@@ -333,7 +334,8 @@ class PoolBase:
         if cls._lifecycle.forget(handle):
             processes.let_go(cls._lifecycle)
         if (error := finished.exception()) is not None:
-            logger.warning("%s: closing its client failed: %s", name, error)
+            told = handle.settings.redactor.scrub(str(error))
+            logger.warning("%s: closing its client failed: %s", name, told)
             return
         report = finished.result()
         if report.abandoned:

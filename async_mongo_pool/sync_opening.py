@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any, cast
 from pymongo.errors import PyMongoError
 
 from .backends import pymongo_sync
+from .config import Secret
 from .daemon import in_daemon_thread
-from .diagnosis import explain_failure, is_unreachable
+from .diagnosis import explain_failure, for_log, is_unreachable
 from .errors import PoolClosingError, PoolConfigurationError, PoolStartTimeoutError
+from .key_file import refuse_a_locked_key
 from .lifecycle import JOIN_GRACE, Lead, Reuse
 from .pool_base import logger
 
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from .asking import Asking, Manner, Request
     from .backends.pymongo_sync import PyMongoSyncHandle
     from .config import ClientSettings
+    from .lifecycle import Lifecycle
     from .patience import Patience
     from .pool_base import PoolBase
 
@@ -54,7 +57,7 @@ def open_handle(
     deadline = time.monotonic() + seconds
     if ticket is not None and asking.settings is None:
         # A scope has to know what a callable means, to tell whether it shares what is open.
-        asking.found(_called(lifecycle.name, asking, deadline))
+        _find_out(lifecycle, asking, deadline)
     lock = lifecycle.thread_lock
     if not lock.acquire(timeout=max(deadline - time.monotonic(), 0) + JOIN_GRACE):
         raise PoolStartTimeoutError.after(lifecycle.name, seconds, "waiting for another initialize")
@@ -114,6 +117,7 @@ def _lead(
             if alike is not None:
                 return cast("PyMongoSyncHandle", alike), None
             asking.found(settings)
+        refuse_a_locked_key(settings)
         handle = pymongo_sync.create(lifecycle.name, settings)
         handle.when_finished = pool._closed
         with _closed_if_it_fails(handle):
@@ -127,7 +131,8 @@ def _lead(
             replaced = lifecycle.publish(step.attempt, asking, handle)
         pool._opened(handle, replaced)
     except Exception as error:
-        failure = explain_failure(lifecycle.name, error, asking.settings, time.monotonic() - began)
+        seconds = time.monotonic() - began
+        failure = explain_failure(lifecycle.name, error, asking.settings, seconds, lifecycle.settings())
         if step.attempt.unwanted.done():
             failure = PoolClosingError.of(lifecycle.name)
     else:
@@ -152,11 +157,27 @@ def _closed_if_it_fails(handle: PyMongoSyncHandle) -> Iterator[None]:
         raise
 
 
+def _find_out(lifecycle: Lifecycle, asking: Asking, deadline: float) -> None:
+    """Ask the user's callable before anything is opened."""
+    try:
+        asking.found(_called(lifecycle.name, asking, deadline))
+    except Exception as error:
+        failure = explain_failure(lifecycle.name, error, None, known=lifecycle.settings())
+    else:
+        return
+    try:
+        raise failure from None
+    finally:
+        # As below.
+        del failure
+
+
 def _called(name: str, asking: Asking, deadline: float) -> ClientSettings:
     """Ask the user's callable for the connection, within a bound."""
-    call: Any = asking.request.connection
+    # Its own repr may show what it holds, such as that of a partial or of a dataclass.
+    call: Secret[Any] = Secret(asking.request.connection)
     seconds = max(deadline - time.monotonic(), 0.001)
-    asked: Future[Any] = in_daemon_thread(f"{name}-connection", call)
+    asked: Future[Any] = in_daemon_thread(f"{name}-connection", lambda: call.reveal()())
     wait((asked,), seconds)
     if not asked.done():
         raise PoolStartTimeoutError.after(name, seconds, "waiting for the connection callable")
@@ -178,5 +199,6 @@ def _tell_user(handle: PyMongoSyncHandle, replaced: PyMongoSyncHandle) -> None:
         return
     try:
         callback(replaced.client, handle.client)
-    except Exception:
-        logger.exception("%s: on_replace failed; the pool goes on with its new client", handle.pool)
+    except Exception as error:
+        told = for_log(error, handle.settings, replaced.settings)
+        logger.error("%s: on_replace failed; the pool goes on with its new client", handle.pool, exc_info=told)

@@ -21,6 +21,7 @@ from pymongo.errors import OperationFailure, PyMongoError
 
 from async_mongo_pool._version import __version__
 from async_mongo_pool.addresses import address_text
+from async_mongo_pool.config.guard import forget_locals
 from async_mongo_pool.errors import PoolStartTimeoutError
 from async_mongo_pool.events import ConnectionEvents
 from async_mongo_pool.observers import Observers
@@ -214,7 +215,9 @@ class ClientHandle:
         """Ask the garbage collector; objects that are half made or half gone may make it fail."""
         try:
             return question(self.driver_client)
-        except Exception:
+        except Exception as error:
+            # A frame that looks through everything holds anything.
+            forget_locals(error)
             logger.debug("%s: looking for open sessions and cursors failed", self.pool, exc_info=True)
             return False
 
@@ -252,7 +255,8 @@ class ClientHandle:
             # Such as under ServerApi("1", strict=True), which has no buildInfo.
             self._version_refused = True
         except PyMongoError as error:
-            logger.debug("%s: the server's version is not known: %s", self.pool, error)
+            told = self.settings.redactor.scrub(str(error))
+            logger.debug("%s: the server's version is not known: %s", self.pool, told)
 
     @property
     def finished(self) -> Future[CloseReport] | None:

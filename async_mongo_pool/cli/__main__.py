@@ -5,13 +5,15 @@ from __future__ import annotations
 import enum
 import os
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 try:
     import typer
+    import typer.core
 
     from async_mongo_pool.cli import top as live
     from async_mongo_pool.cli.demo import Plan, run
+    from async_mongo_pool.config import Redactor
 except ModuleNotFoundError as error:
     if (error.name or "").partition(".")[0] not in {"typer", "rich"}:
         raise
@@ -23,7 +25,23 @@ except KeyboardInterrupt:
 
 __all__ = ["main"]
 
+
+class _Discreet(typer.core.TyperGroup):
+    """Quotes no password of a connection string that stands where none belongs."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run a command."""
+        try:
+            return super().invoke(ctx)
+        except Exception as error:
+            # Usage errors; where their class is differs between versions of typer.
+            if isinstance(message := getattr(error, "message", None), str):
+                vars(error)["message"] = Redactor().scrub(message)
+            raise
+
+
 application = typer.Typer(
+    cls=_Discreet,
     name="async-mongo-pool",
     help="The MongoDB connection pool for asyncio services, on the command line.",
     no_args_is_help=True,

@@ -25,7 +25,17 @@ from async_mongo_pool.errors import PoolConfigurationError
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
 
-__all__ = ["Checked", "check", "describe", "is_secret", "key_of", "masked_value", "spelling", "unknown"]
+__all__ = [
+    "Checked",
+    "check",
+    "describe",
+    "is_secret",
+    "is_unknown",
+    "key_of",
+    "masked_value",
+    "spelling",
+    "unknown",
+]
 
 _LONGEST_SHOWN = 80
 # What no server takes; Python also refuses to print numbers of more than 4300 digits.
@@ -34,7 +44,7 @@ _BEYOND = 2**63
 _READ_PREFERENCE: Any = type(ReadPreference.SECONDARY).__mro__[-2]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Checked:
     """A value that was found good: for the driver, and in the form that compares by meaning."""
 
@@ -66,6 +76,11 @@ def spelling(key: str) -> str:
 def is_known(key: str) -> bool:
     """Tell whether the installed driver has this option."""
     return key in _validators()
+
+
+def is_unknown(key: str) -> bool:
+    """Tell whether this is neither an option of the driver nor one of ours: its value is shown to nobody."""
+    return key not in vocabulary.POOL_OPTIONS and not is_known(key)
 
 
 def is_secret(key: str) -> bool:
@@ -272,10 +287,17 @@ _SPECIAL: dict[str, Callable[[Any], Checked]] = {
 
 
 def masked_value(key: str, value: Any) -> Any:
-    """Return ``value`` as it may be shown: whole secrets as ``***``, secret properties masked one by one."""
+    """Return ``value`` as it may be shown: whole secrets as ``***``, secret properties masked one by one.
+
+    Objects of the user's that are called stand there by their names: their own ``repr`` may show anything.
+    """
     if isinstance(value, Secret) or is_secret(key) or key == "autoencryptionopts":
         return MASK
     if key == "authmechanismproperties":
         safe = vocabulary.SAFE_MECHANISM_PROPERTIES
         return {name: item if str(name).upper() in safe else MASK for name, item in value.items()}
+    if key in vocabulary.CALLED and value is not None:
+        each = value if isinstance(value, (list, tuple)) else [value]
+        names = [getattr(item, "__qualname__", None) or type(item).__qualname__ for item in each]
+        return names if isinstance(value, (list, tuple)) else names[0]
     return value

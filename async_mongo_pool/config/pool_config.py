@@ -11,7 +11,13 @@ from typing import TYPE_CHECKING, Any
 from async_mongo_pool.config import builders, withholding
 from async_mongo_pool.config.guard import guarded
 from async_mongo_pool.config.identity import freeze
-from async_mongo_pool.config.masked import MaskedOptions, wrapped_options, wrapped_password
+from async_mongo_pool.config.masked import (
+    MaskedOptions,
+    wrapped_options,
+    wrapped_password,
+    wrapped_unknown_options,
+)
+from async_mongo_pool.config.options import key_of, masked_value
 from async_mongo_pool.config.redaction import Secret
 from async_mongo_pool.config.uri import mask_uri
 from async_mongo_pool.errors import PoolConfigurationError
@@ -120,10 +126,10 @@ class PoolConfig:
     def __post_init__(self) -> None:
         set_field = object.__setattr__
         for name in ("mongo_uri", "password"):
-            if isinstance(getattr(self, name), str):
-                set_field(self, name, Secret(getattr(self, name)))
+            # Whatever it is: bytes are a mistake, and just as secret.
+            set_field(self, name, wrapped_password(getattr(self, name)))
         if isinstance(self.options, Mapping):
-            set_field(self, "options", wrapped_options(self.options))
+            set_field(self, "options", wrapped_unknown_options(self.options))
         if isinstance(self.compressors, list):
             set_field(self, "compressors", tuple(self.compressors))
 
@@ -305,7 +311,9 @@ class PoolConfig:
         # Here, because resolve needs this class.
         from async_mongo_pool.config.resolution import resolve
 
-        return resolve(self, environ=environ).explain()
+        held = Secret(environ)
+        environ = None
+        return resolve(self, environ=held).explain()
 
     def given(self) -> dict[str, Any]:
         """Return the options that were given, by the name they were given under; secrets are wrapped."""
@@ -324,7 +332,7 @@ class PoolConfig:
     def _shown(self, name: str, value: Any) -> str:
         if name == "mongo_uri":
             return repr(mask_uri(value.reveal() if isinstance(value, Secret) else value))
-        return repr(value)
+        return repr(masked_value(key_of(name), value) if name == "on_replace" else value)
 
     def __reduce__(self) -> tuple[Any, ...]:
         state = {each.name: getattr(self, each.name) for each in dataclasses.fields(self)}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
 from async_mongo_pool.config.identity import Same
@@ -63,7 +63,7 @@ class PoolOptions:
     heartbeat_stats: bool = False
     retire_after: float = 30.0
     retire_limit: float = 300.0
-    on_replace: Callable[[Any, Any], Any] | None = None
+    on_replace: Callable[[Any, Any], Any] | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         for each in fields(self):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from collections.abc import Iterable, Mapping, Set
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar, cast
@@ -12,7 +13,7 @@ from async_mongo_pool.errors import PoolError
 if TYPE_CHECKING:
     from collections.abc import Hashable
 
-__all__ = ["MASK", "Redactor", "Secret", "digest"]
+__all__ = ["MASK", "HiddenText", "Redactor", "Secret", "digest"]
 
 MASK = "***"
 
@@ -23,6 +24,8 @@ _Error = TypeVar("_Error", bound=BaseException)
 _SHORT = 4
 _DEPTH = 8
 _PLAIN = (int, float, complex, bool, type(None))
+# A digest without it could be tried out on a list of likely passwords.
+_SALT = os.urandom(32)
 # Exceptions written in C keep these outside ``__dict__``.
 _NATIVE_ATTRIBUTES = (
     *("errno", "strerror", "filename", "filename2"),
@@ -71,11 +74,28 @@ class Secret(Generic[_Value]):
         raise TypeError("A secret cannot be pickled; pickle the PoolConfig, which leaves its secrets out.")
 
 
+# In a connection string: what stands between user name and host (to the last "@" in front of a space, because an
+# unescaped password may hold others), and the options that hold secrets.
+_IN_USERINFO = re.compile(r"(\bmongodb(?:\+srv)?://[^\s:/@]*:)\S+(?=@)")
+_IN_OPTIONS = re.compile(
+    r"([?&;](?i:tlsCertificateKeyFilePassword|proxyPassword|password)=|(?i:AWS_SESSION_TOKEN)(?::|%3A))[^\s&;,'\"]+"
+)
+
+
+class HiddenText(str):
+    """A secret as the driver wants it, whose ``repr`` is ``'***'``; its ``str`` is the secret."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return f"'{MASK}'"
+
+
 def digest(*parts: str | None) -> Hashable:
-    """Return a value that is equal for equal parts and from which they cannot be read."""
+    """Return a value that is equal for equal parts, in this process, and from which they cannot be guessed."""
     joined = "\0".join("-" if part is None else f"+{len(part)}:{part}" for part in parts)
     # surrogatepass: a lone surrogate is a legal str and must not turn a comparison into an error.
-    return hashlib.sha256(joined.encode("utf-8", "surrogatepass")).hexdigest()
+    return hashlib.blake2b(joined.encode("utf-8", "surrogatepass"), key=_SALT).hexdigest()
 
 
 def _character_pattern(character: str) -> str:
@@ -127,6 +147,11 @@ class Redactor:
         self._secrets: Secret[tuple[str, ...]] = Secret(tuple(ordered))
         self._pattern: Secret[re.Pattern[str]] | None = None
 
+    @classmethod
+    def of_all(cls, redactors: Iterable[Redactor]) -> Redactor:
+        """Return one that knows the secrets of all these: one after the other would spoil it for the next."""
+        return cls(secret for each in redactors for secret in each._secrets.reveal())
+
     def __repr__(self) -> str:
         return f"Redactor({len(self._secrets.reveal())} secrets)"
 
@@ -134,13 +159,19 @@ class Redactor:
         raise TypeError("A Redactor holds secrets and cannot be pickled.")
 
     def scrub(self, text: str) -> str:
-        """Return ``text`` with every form of every secret replaced by ``***``."""
-        if not self._secrets:
-            return text
-        if self._pattern is None:
-            joined = "|".join(_secret_pattern(secret) for secret in self._secrets.reveal())
-            self._pattern = Secret(re.compile(joined))
-        return self._pattern.reveal().sub(MASK, text)
+        """Return ``text`` with every form of every secret replaced by ``***``.
+
+        The credentials of a connection string are, also of one that nobody knows here.
+        """
+        if self._secrets:
+            if self._pattern is None:
+                joined = "|".join(_secret_pattern(secret) for secret in self._secrets.reveal())
+                self._pattern = Secret(re.compile(joined))
+            text = self._pattern.reveal().sub(MASK, text)
+        # Afterwards: a known secret may look like an address itself, and is masked as a whole.
+        if "://" in text:
+            text = _IN_OPTIONS.sub(rf"\1{MASK}", _IN_USERINFO.sub(rf"\1{MASK}", text))
+        return text
 
     def scrub_value(self, value: Any, depth: int = _DEPTH) -> Any:
         """Return a copy of ``value`` without secrets; containers deeply, unknown objects by their ``repr``."""
@@ -151,8 +182,7 @@ class Redactor:
         if isinstance(value, BaseException):
             return self._copy(value, depth - 1) if depth else MASK
         if isinstance(value, (bytes, bytearray)):
-            clean = self.scrub(value.decode("latin-1"))
-            return value if clean == value.decode("latin-1") else clean.encode("latin-1", "replace")
+            return self._scrub_bytes(bytes(value))
         if isinstance(value, (Mapping, list, tuple, Set)):
             return self._scrub_container(value, depth - 1) if depth else MASK
         return self._scrub_object(value)
@@ -171,6 +201,13 @@ class Redactor:
             A new exception; ``error`` itself is not changed.
         """
         return self._copy(error, _DEPTH)
+
+    def _scrub_bytes(self, value: bytes) -> bytes:
+        for encoding, faults in (("utf-8", "surrogateescape"), ("latin-1", "replace")):
+            text = value.decode(encoding, faults)
+            if (clean := self.scrub(text)) != text:
+                value = clean.encode(encoding, faults)
+        return value
 
     def _scrub_container(self, value: Any, depth: int) -> Any:
         if isinstance(value, Mapping):

@@ -38,7 +38,7 @@ class _Request:
     environ: Secret[Mapping[str, str]]
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, repr=False)
 class _Gathered:
     """The same, taken apart."""
 
@@ -62,7 +62,7 @@ def resolve(
     options: Mapping[str, Any] | None = None,
     *,
     preset: str | None = None,
-    environ: Mapping[str, str] | None = None,
+    environ: Mapping[str, str] | Secret[Mapping[str, str] | None] | None = None,
 ) -> ClientSettings:
     """Merge the library's defaults, a preset, the environment, the connection string and the arguments.
 
@@ -83,9 +83,10 @@ def resolve(
             holds no secret.
     """
     held = connection if connection is None or isinstance(connection, PoolConfig) else Secret(connection)
-    request = _Request(held, Secret(options), preset, Secret(os.environ if environ is None else environ))
+    given = environ.reveal() if isinstance(environ, Secret) else environ
+    request = _Request(held, Secret(options), preset, Secret(os.environ if given is None else given))
     # A traceback may be rendered with local variables.
-    connection = options = environ = None
+    connection = options = environ = given = None
     return guarded(lambda: _resolve(request))
 
 

@@ -234,7 +234,10 @@ def warnings_for(settings: dict[str, Setting], address: ConnectionString) -> tup
             "pose as the server. Use tlsCAFile for a private certificate authority."
         )
     if "compressors" in settings and (absent := missing_compressors(settings["compressors"].value)):
-        found.append(f"Compression with {', '.join(absent)} is not available: its package is not installed.")
+        found.append(
+            f"Compression with {', '.join(absent)} is not available, its package is not installed: "
+            f'pip install "pymongo[{",".join(absent)}]".'
+        )
     if any(host.name.endswith(".cosmos.azure.com") for host in address.hosts):
         found.extend(_cosmos(settings))
     return tuple(found)

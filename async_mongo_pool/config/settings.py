@@ -10,8 +10,8 @@ import pymongo
 
 from async_mongo_pool.config.masked import MaskedOptions
 from async_mongo_pool.config.options import is_secret, key_of, masked_value, spelling
-from async_mongo_pool.config.redaction import MASK, Redactor, Secret
-from async_mongo_pool.config.vocabulary import POOL_OPTIONS
+from async_mongo_pool.config.redaction import MASK, HiddenText, Redactor, Secret
+from async_mongo_pool.config.vocabulary import HOLDS_SECRETS, POOL_OPTIONS, SAFE_MECHANISM_PROPERTIES
 
 if TYPE_CHECKING:
     from pymongo.driver_info import DriverInfo
@@ -95,12 +95,13 @@ class ClientSettings:
             name: In any spelling (``maxPoolSize``, ``max_pool_size``); also the pool's own options.
 
         Returns:
-            The value; None if the option is not set; a masked ``Secret`` for a password.
+            The value; None if the option is not set; a masked ``Secret`` for a password and for what holds one
+            (``authMechanismProperties``, ``auto_encryption_opts``).
         """
         found = self._settings.get(key_of(name))
         if found is None:
             return None
-        hidden = is_secret(found.key) and not isinstance(found.value, Secret)
+        hidden = (is_secret(found.key) or found.key in HOLDS_SECRETS) and not isinstance(found.value, Secret)
         return Secret(found.value) if hidden else found.value
 
     def differing(self, other: ClientSettings) -> tuple[str, ...]:
@@ -167,7 +168,18 @@ def _for_driver(setting: Setting) -> Any:
     if setting.key == "maxpoolsize" and setting.value == 0 and pymongo.version_tuple < (4, 20):
         # "No limit" for every driver, but PyMongo 4.14 finds minPoolSize greater than 0 and refuses it.
         return None
+    if is_secret(setting.key) and isinstance(setting.value, str):
+        # The driver's repr of a client shows every option but the password.
+        return HiddenText(setting.value)
+    if setting.key == "authmechanismproperties":
+        # PyMongo 4.14 shows these as well.
+        return {name: _hidden_property(str(name), value) for name, value in setting.value.items()}
     return setting.value
+
+
+def _hidden_property(name: str, value: Any) -> Any:
+    hidden = isinstance(value, str) and name.upper() not in SAFE_MECHANISM_PROPERTIES
+    return HiddenText(value) if hidden else value
 
 
 def _plain(value: Any) -> Any:

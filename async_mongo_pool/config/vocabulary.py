@@ -8,6 +8,7 @@ __all__ = [
     "ALIASES",
     "ALLOWED",
     "ANSWERS",
+    "CALLED",
     "COMPRESSORS",
     "ENVIRONMENT_OPTIONS",
     "HOLDS_SECRETS",
@@ -190,6 +191,8 @@ SRV_ONLY = ("srvservicename", "srvmaxhosts", "srvallowedhostssuffix", "srvhostva
 VERIFICATION_OFF = ("tlsinsecure", "tlsallowinvalidcertificates", "tlsallowinvalidhostnames")
 
 SECRET_NAME = re.compile(r"password|passwd|passphrase|secret|token|credential|apikey")
+# Objects of the user's that the driver or the pool calls.
+CALLED = frozenset({"onreplace", "eventlisteners", "serverselector", "srvhostvalidator"})
 HOLDS_SECRETS = frozenset({"authmechanismproperties", "autoencryptionopts"})
 # The list of the driver's own repr (PyMongo 4.18); everything else may be a token.
 SAFE_MECHANISM_PROPERTIES = frozenset(

@@ -37,7 +37,10 @@ def _stripped(uri: Any) -> tuple[str | None, set[str]]:
         return None, set()
     try:
         parts = split(uri.reveal())
-    except (PoolConfigurationError, AttributeError):
+    except (PoolConfigurationError, AttributeError, TypeError):
+        return None, {_WHOLE}
+    if parts.password and parts.password.reveal() in (parts.username or ""):
+        # Nobody would know afterwards that this user name is to be masked.
         return None, {_WHOLE}
     pairs = parts.options.reveal()
     lost = {key_of(name) for name, _ in pairs if _is_withheld(key_of(name))}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal
 
+from async_mongo_pool.config.options import describe
 from async_mongo_pool.errors import PoolConfigurationError
 from async_mongo_pool.loops import is_gone, running_loop
 
@@ -30,10 +31,10 @@ def check_terms(require: Any, fall: Any = FALL, rise: Any = RISE) -> Terms:
         PoolConfigurationError: One of them cannot be used.
     """
     if require not in ("any", "primary"):
-        raise PoolConfigurationError.bad_value("require", repr(require), "argument", '"any" or "primary"')
+        raise PoolConfigurationError.bad_value("require", describe(require), "argument", '"any" or "primary"')
     for name, value in (("fall", fall), ("rise", rise)):
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise PoolConfigurationError.bad_value(name, repr(value), "argument", "a whole number, 1 or more")
+            raise PoolConfigurationError.bad_value(name, describe(value), "argument", "a whole number, 1 or more")
     return Terms(require, fall, rise)
 
 
@@ -51,7 +52,7 @@ def check_seconds(name: str, value: Any, *, zero: bool = False) -> float:
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
     if not number or not (0 <= value < float("inf")) or (value == 0 and not zero):
         allowed = "seconds, 0 or more" if zero else "seconds above 0"
-        raise PoolConfigurationError.bad_value(name, repr(value), "argument", allowed)
+        raise PoolConfigurationError.bad_value(name, describe(value), "argument", allowed)
     return float(value)
 
 

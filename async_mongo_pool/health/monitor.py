@@ -12,7 +12,9 @@ from concurrent.futures import Future
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Self
 
+from async_mongo_pool.config.options import describe
 from async_mongo_pool.daemon import wait_in_loop
+from async_mongo_pool.diagnosis import for_log
 from async_mongo_pool.errors import PoolConfigurationError
 from async_mongo_pool.loops import is_gone
 
@@ -55,7 +57,7 @@ class _Watch:
         self._interval = check_seconds("interval", interval)
         self._timeout = check_seconds("timeout", timeout)
         if on_change is not None and not callable(on_change):
-            raise PoolConfigurationError.bad_value("on_change", repr(on_change), "argument", "a callable")
+            raise PoolConfigurationError.bad_value("on_change", describe(on_change), "argument", "a callable")
         self._on_change = on_change
         self._last: tuple[int, float, Readiness] | None = None
         self._lost_at: float | None = None
@@ -84,8 +86,10 @@ class _Watch:
             logger.warning("%s is lost: %s", new.pool, new.reason)
         return old, new
 
-    def _complain(self) -> None:
-        logger.exception("%s: on_change failed; the monitor goes on", self._lifecycle.name)
+    def _complain(self, error: Exception) -> None:
+        handle = self._lifecycle.handle()
+        told = for_log(error, *([handle.settings] if handle is not None else []))
+        logger.error("%s: on_change failed; the monitor goes on", self._lifecycle.name, exc_info=told)
 
 
 class AsyncHealthMonitor(_Watch):
@@ -170,8 +174,8 @@ class AsyncHealthMonitor(_Watch):
             outcome = callback(old, new)
             if inspect.isawaitable(outcome):
                 await outcome
-        except Exception:
-            self._complain()
+        except Exception as error:
+            self._complain(error)
 
 
 class HealthMonitor(_Watch):
@@ -213,7 +217,7 @@ class HealthMonitor(_Watch):
         )
         if inspect.iscoroutinefunction(on_change):
             raise PoolConfigurationError.bad_value(
-                "on_change", repr(on_change), "argument", "a plain function: this monitor has no event loop"
+                "on_change", describe(on_change), "argument", "a plain function: this monitor has no event loop"
             )
 
     @property
@@ -258,6 +262,6 @@ class HealthMonitor(_Watch):
             if changed is not None and self._on_change is not None:
                 try:
                     self._on_change(*changed)
-                except Exception:
-                    self._complain()
+                except Exception as error:
+                    self._complain(error)
             stopping.wait(self._interval)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
+import functools
 import os
 import socket
 import threading
@@ -16,7 +18,7 @@ from async_mongo_pool import AsyncMongoDBConnectionPool, PoolConfigurationError,
 from async_mongo_pool.testing import Mongod, User
 from tests.timing import now
 
-from .subjects import Subject, ping
+from .subjects import NO_SERVER, Subject, ping
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -213,3 +215,59 @@ def test_no_local_variable_of_configure_shows_a_secret() -> None:
     with pytest.raises(PyMongoError) as raised:
         Subject("motor").pool.configure(f"mongodb://user:{SECRET}@127.0.0.1:1/", maxPoolSise=5)
     assert SECRET not in frames_of_ours(raised.value)
+
+
+@pytest.mark.core
+@pytest.mark.parametrize(
+    "misplaced", ["backend", "timeout", "retry_for", "on_failure", "preset", "maxPoolSize", "journal"]
+)
+async def test_an_address_in_a_wrong_place_is_not_quoted(subject: Subject, misplaced: str) -> None:
+    options = {**subject.choice, misplaced: f"mongodb://user:{SECRET}@127.0.0.1/"}
+    with pytest.raises(PoolConfigurationError, match=misplaced) as raised:
+        await subject.call(subject.pool.initialize, NO_SERVER, **options)
+    assert SECRET not in "".join(traceback.format_exception(raised.value))
+
+
+async def test_an_address_in_place_of_seconds_is_not_quoted(subject: Subject) -> None:
+    with pytest.raises(PoolConfigurationError, match=r"drain=\*\*\*") as raised:
+        await subject.call(subject.pool.close, drain=f"mongodb://user:{SECRET}@127.0.0.1/")
+    assert SECRET not in str(raised.value)
+
+
+@pytest.mark.core
+@pytest.mark.parametrize("sort", ["function", "coroutine function", "partial", "object"])
+async def test_a_callable_that_shows_its_secret_shows_it_in_no_frame_of_ours(subject: Subject, sort: str) -> None:
+    wrong = f"mongodb://user:{SECRET}@127.0.0.1:1/?wrong=1"
+
+    async def later() -> str:
+        return wrong
+
+    asked: dict[str, Any] = {
+        "function": lambda: wrong,
+        "coroutine function": later,
+        "partial": functools.partial(str, wrong),
+        "object": Vault(wrong),
+    }
+    with pytest.raises(PyMongoError) as raised:
+        await subject.call(subject.pool.initialize, asked[sort], **subject.choice)
+    assert SECRET not in frames_of_ours(raised.value)
+
+
+@pytest.mark.core
+@pytest.mark.parametrize("scope", [False, True])
+async def test_a_callable_that_quotes_its_address_gives_it_away_in_no_frame(subject: Subject, scope: bool) -> None:
+    def fail() -> str:
+        raise ValueError(f"cannot read mongodb://user:{SECRET}@127.0.0.1/")
+
+    with pytest.raises(ValueError, match=r"cannot read mongodb://user:\*\*\*@127\.0\.0\.1/") as raised:
+        await (subject.scope(fail).__aenter__() if scope else subject.initialize(fail))
+    assert SECRET not in frames_of_ours(raised.value)
+    assert "fail" in [frame.name for frame in traceback.extract_tb(raised.value.__traceback__)]
+
+
+@dataclasses.dataclass
+class Vault:
+    held: str
+
+    def __call__(self) -> str:
+        return self.held
