@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from pymongo.errors import PyMongoError
 
+from .bounds import time_to_close
 from .config import Secret
 from .daemon import in_daemon_thread, retrieve, wait_in_loop
 from .diagnosis import explain_failure, for_log, is_unreachable
@@ -129,7 +130,7 @@ async def _lead(
                 return cast("AsyncClientHandle", alike), None
             asking.found(settings)
         handle = _create(pool, asking.backend, settings)
-        async with _closed_if_it_fails(handle):
+        async with _closed_if_it_fails(handle, deadline):
             try:
                 start = handle.start(max(deadline - time.monotonic(), 0.001), warm_up=asking.manner.warm_up)
                 await _unless_closed(start, step.attempt, lifecycle.name)
@@ -180,7 +181,8 @@ def _create(pool: type[PoolBase], backend: str, settings: ClientSettings) -> Asy
 
 
 @asynccontextmanager
-async def _closed_if_it_fails(handle: AsyncClientHandle) -> AsyncIterator[None]:
+async def _closed_if_it_fails(handle: AsyncClientHandle, deadline: float) -> AsyncIterator[None]:
+    began = time.monotonic()
     try:
         yield
     except BaseException as error:
@@ -188,7 +190,7 @@ async def _closed_if_it_fails(handle: AsyncClientHandle) -> AsyncIterator[None]:
         if isinstance(error, Exception):
             # A failed start leaves nothing behind when it returns; a cancelled one may not wait.
             with suppress(Exception):
-                await wait_in_loop(closing, 1)
+                await wait_in_loop(closing, time_to_close(deadline - began, deadline))
         raise
 
 

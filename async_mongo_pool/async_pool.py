@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias, cast, overl
 from .asking import Manner, Request
 from .async_access import AsyncAccess, Backend, ClientT
 from .async_opening import open_handle, open_patiently
+from .bounds import close_grace
 from .daemon import wait_in_loop
 from .errors import PoolLoopError
 from .health.mixins import AsyncHealth
 from .loops import running_loop
 from .patience import OnFailure, Patience
-from .pool_base import CLOSE_GRACE, PoolBase
+from .pool_base import CLOSE_LOOK, PoolBase
 from .report import NOT_INITIALIZED
 from .retry.async_retrying import AsyncRetrying
 
@@ -119,10 +120,12 @@ class AsyncMongoDBConnectionPool(AsyncHealth, AsyncRetrying, AsyncAccess[ClientT
             warm_up: Wait, within ``timeout``, until minPoolSize connections are open.
             preset: "development", "production", "high_concurrency", "serverless" or "fast_failover": other
                 defaults.
-            retry_for: Seconds for which to try again, with growing pauses, while no server can be reached; never
-                after a refused login or configuration. Default: one attempt.
+            retry_for: Seconds in which to try again, with growing pauses, while no server can be reached; never
+                after a refused login or configuration. The last try may take ``timeout`` more. Default: one
+                attempt.
             on_failure: "degraded" opens the pool although no server could be reached (unless another client
-                serves): operations fail until one appears, and then work by themselves. Default "raise".
+                serves): operations fail until one appears, and then work by themselves. With ``retry_for`` that
+                takes one try more. Default "raise".
             **options: Any option of the driver, under any spelling, and the pool's own, as ``PoolOptions``
                 documents them: ``max_waiting``, ``slow_checkout_ms``, ``command_stats``, ``retire_after`` ...
 
@@ -224,7 +227,8 @@ class AsyncMongoDBConnectionPool(AsyncHealth, AsyncRetrying, AsyncAccess[ClientT
     ) -> Any:
         """Open the pool for the length of an ``async with`` block, or share the open one.
 
-        Scopes count: the last one out closes the pool, and only if a scope opened it.
+        Scopes count: the last one out closes the pool, and only if a scope opened it; that takes 10 s at most,
+        as ``close()`` does.
 
         Args:
             connection: As for ``initialize``; so are all the others.
@@ -287,12 +291,12 @@ class AsyncMongoDBConnectionPool(AsyncHealth, AsyncRetrying, AsyncAccess[ClientT
 
     @classmethod
     async def _finish(cls, handles: list[ClientHandle], drain: float, timeout: float) -> None:
-        deadline = time.monotonic() + timeout + CLOSE_GRACE
+        deadline = time.monotonic() + timeout + close_grace(timeout)
         closings = cls._begin_finish(handles, drain, timeout)
         while (pending := cls._pending(handles)) and (left := deadline - time.monotonic()) > 0:
             # How a closing failed is logged when it ends; whoever closes can do nothing about it.
             with suppress(Exception):
-                await wait_in_loop(pending[0], min(left, CLOSE_GRACE))
+                await wait_in_loop(pending[0], min(left, CLOSE_LOOK))
         cls._tell_unfinished(closings, timeout)
 
     @classmethod
@@ -318,8 +322,15 @@ class AsyncMongoDBConnectionPool(AsyncHealth, AsyncRetrying, AsyncAccess[ClientT
         Args:
             drain: Seconds to wait for operations in progress, over all pools.
             timeout: Seconds for everything, over all pools.
+
+        Raises:
+            PoolConfigurationError: One of them is not a number of seconds.
         """
-        deadline = time.monotonic() + timeout
-        for pool in cls._newest_first():
-            remaining = max(deadline - time.monotonic(), 0.1)
-            await pool.close(drain=min(drain, remaining), timeout=remaining)
+        cls._check_bounds(drain, timeout)
+        began = time.monotonic()
+        pools = cls._newest_first()
+        while pools and (left := began + timeout - time.monotonic()) > 0:
+            await pools.pop(0).close(drain=max(began + drain - time.monotonic(), 0), timeout=left)
+        # No time is left for the others: they are closed side by side, without waiting for their work.
+        handles = [handle for pool in pools for handle in pool._lifecycle.detach()]
+        await cls._finish(handles, drain=0, timeout=0)

@@ -6,7 +6,7 @@ import re
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from pymongo.errors import ConnectionFailure, WaitQueueTimeoutError
+from pymongo.errors import ConfigurationError, ConnectionFailure, WaitQueueTimeoutError
 
 from .config import Redactor
 from .config.guard import forget_locals
@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 __all__ = ["explain_failure", "for_log", "is_unreachable"]
 
 _UNTRUSTED = r"CERTIFICATE_VERIFY_FAILED"
+
+_NO_NAME_SERVER = r"resolution lifetime expired|[Aa]ll nameservers failed"
+
+_NO_ANSWER = "the server does not answer: check the address, firewalls and whether it is overloaded"
 
 # What the text shows, the stage in which that happens, and the cure.
 _CURES: tuple[tuple[str, str, str], ...] = (
@@ -45,6 +49,11 @@ _CURES: tuple[tuple[str, str, str], ...] = (
         "the server's certificate is for other host names: connect by one that it holds",
     ),
     (r"certificate has expired", "TLS", "the server's certificate has expired: it must be renewed"),
+    (
+        rf"resolving the (host name|SRV record)|{_NO_NAME_SERVER}",
+        "DNS",
+        "the name servers do not answer: check the DNS of this host or container",
+    ),
     (_UNTRUSTED, "TLS", "the server's certificate is not trusted: set tlsCAFile to its authority"),
     (
         r"Private key|PEM lib|key values mismatch",
@@ -58,24 +67,25 @@ _CURES: tuple[tuple[str, str, str], ...] = (
     ),
     (r"connection (is already )?closed|Connection reset", "connect", "if the server requires TLS, set tls=true"),
     (r"DNS (operation|query)|SRV", "DNS", "check the SRV record of the cluster's host name"),
+    # Of none of them even one heartbeat has ended.
+    (r"No servers found yet", "connect", _NO_ANSWER),
     (
         r"No (replica set members|primary|servers?) (found|available|match)|Primary\(",
         "server selection",
         "servers answer, but none that may be used: check replicaSet, the read preference and the set's state",
     ),
-    (
-        r"timed out",
-        "connect",
-        "the server does not answer: check the address, firewalls and whether it is overloaded",
-    ),
+    (r"timed out", "connect", _NO_ANSWER),
 )
 
 
 def is_unreachable(error: BaseException) -> bool:
     """Whether an error says that no server can be reached now, which may change by itself.
 
-    Wrong credentials, a wrong configuration and a certificate that is not trusted do not.
+    Wrong credentials, a wrong configuration and a certificate that is not trusted do not. Name servers that are
+    silent are none of these, although the driver calls what it meets with an SRV record a wrong configuration.
     """
+    if isinstance(error, ConfigurationError):
+        return re.search(_NO_NAME_SERVER, str(error)) is not None
     reached = isinstance(error, WaitQueueTimeoutError) or re.search(_UNTRUSTED, str(error))
     return isinstance(error, ConnectionFailure) and not reached
 

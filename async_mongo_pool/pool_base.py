@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self, cast, get_args, get_origi
 
 from . import processes
 from .asking import Request
+from .bounds import close_grace
 from .config.options import describe
 from .errors import PoolClosingError, PoolConfigurationError, PoolNotInitializedError
 from .lifecycle import Lifecycle
@@ -31,15 +32,15 @@ if TYPE_CHECKING:
     from .config import OptionInForce, PoolConfig
     from .stats import Holder
 
-__all__ = ["CLOSE_GRACE", "PoolBase", "logger"]
+__all__ = ["CLOSE_LOOK", "PoolBase", "logger"]
 
 logger = logging.getLogger("async_mongo_pool")
 
 _BY_IDENTITY = frozenset({"event_listeners", "on_replace", "server_selector", "srv_host_validator"})
 """Options whose values are equal only if they are the same object."""
 
-CLOSE_GRACE = 0.25
-"""Seconds that a closing may overrun its own timeout before its callers stop waiting for it."""
+CLOSE_LOOK = 0.25
+"""Seconds between two looks whether the event loop of a closing has ended, which nothing announces."""
 
 _DRAIN_SHARE = 0.7
 """The part of a closing's time that draining may use: endSessions and the sockets need some too."""
@@ -242,10 +243,10 @@ class PoolBase:
 
     @classmethod
     def _finish_blocking(cls, handles: list[ClientHandle], drain: float, timeout: float) -> None:
-        deadline = time.monotonic() + timeout + CLOSE_GRACE
+        deadline = time.monotonic() + timeout + close_grace(timeout)
         closings = cls._begin_finish(handles, drain, timeout)
         while (pending := cls._pending(handles)) and (left := deadline - time.monotonic()) > 0:
-            wait(pending, min(left, CLOSE_GRACE))
+            wait(pending, min(left, CLOSE_LOOK))
         cls._tell_unfinished(closings, timeout)
 
     @classmethod

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 from pymongo.errors import PyMongoError
 
 from .backends import pymongo_sync
+from .bounds import time_to_close
 from .config import Secret
 from .daemon import in_daemon_thread
 from .diagnosis import explain_failure, for_log, is_unreachable
@@ -120,7 +121,7 @@ def _lead(
         refuse_a_locked_key(settings)
         handle = pymongo_sync.create(lifecycle.name, settings)
         handle.when_finished = pool._closed
-        with _closed_if_it_fails(handle):
+        with _closed_if_it_fails(handle, deadline):
             seconds = max(deadline - time.monotonic(), 0.001)
             try:
                 handle.start(seconds, warm_up=asking.manner.warm_up, unless=step.attempt.unwanted)
@@ -147,13 +148,14 @@ def _lead(
 
 
 @contextmanager
-def _closed_if_it_fails(handle: PyMongoSyncHandle) -> Iterator[None]:
+def _closed_if_it_fails(handle: PyMongoSyncHandle, deadline: float) -> Iterator[None]:
+    began = time.monotonic()
     try:
         yield
     except BaseException:
         closing = handle.finish(drain=0, timeout=1)
         with suppress(Exception):
-            closing.result(1)
+            closing.result(time_to_close(deadline - began, deadline))
         raise
 
 

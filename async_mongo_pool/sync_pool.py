@@ -75,10 +75,12 @@ class MongoDBConnectionPool(SyncHealth, SyncRetrying, PoolBase):
             warm_up: Wait, within ``timeout``, until minPoolSize connections are open.
             preset: "development", "production", "high_concurrency", "serverless" or "fast_failover": other
                 defaults.
-            retry_for: Seconds for which to try again, with growing pauses, while no server can be reached; never
-                after a refused login or configuration. Default: one attempt.
+            retry_for: Seconds in which to try again, with growing pauses, while no server can be reached; never
+                after a refused login or configuration. The last try may take ``timeout`` more. Default: one
+                attempt.
             on_failure: "degraded" opens the pool although no server could be reached (unless another client
-                serves): operations fail until one appears, and then work by themselves. Default "raise".
+                serves): operations fail until one appears, and then work by themselves. With ``retry_for`` that
+                takes one try more. Default "raise".
             **options: Any option of the driver, under any spelling, and the pool's own, as ``PoolOptions``
                 documents them: ``max_waiting``, ``slow_checkout_ms``, ``command_stats``, ``retire_after`` ...
 
@@ -189,7 +191,8 @@ class MongoDBConnectionPool(SyncHealth, SyncRetrying, PoolBase):
     ) -> AbstractContextManager[Client]:
         """Open the pool for the length of a ``with`` block, or share the open one.
 
-        Scopes count: the last one out closes the pool, and only if a scope opened it.
+        Scopes count: the last one out closes the pool, and only if a scope opened it; that takes 10 s at most,
+        as ``close()`` does.
 
         Args:
             connection: As for ``initialize``; so are all the others.
@@ -259,8 +262,15 @@ class MongoDBConnectionPool(SyncHealth, SyncRetrying, PoolBase):
         Args:
             drain: Seconds to wait for operations in progress, over all pools.
             timeout: Seconds for everything, over all pools.
+
+        Raises:
+            PoolConfigurationError: One of them is not a number of seconds.
         """
-        deadline = time.monotonic() + timeout
-        for pool in cls._newest_first():
-            remaining = max(deadline - time.monotonic(), 0.1)
-            pool.close(drain=min(drain, remaining), timeout=remaining)
+        cls._check_bounds(drain, timeout)
+        began = time.monotonic()
+        pools = cls._newest_first()
+        while pools and (left := began + timeout - time.monotonic()) > 0:
+            pools.pop(0).close(drain=max(began + drain - time.monotonic(), 0), timeout=left)
+        # No time is left for the others: they are closed side by side, without waiting for their work.
+        handles = [handle for pool in pools for handle in pool._lifecycle.detach()]
+        cls._finish_blocking(handles, drain=0, timeout=0)

@@ -5,14 +5,18 @@ from __future__ import annotations
 import asyncio
 import gc
 import inspect
+import math
 import threading
+import time
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any
 
 import psutil
 import pytest
 import pytest_asyncio
+from pymongo.periodic_executor import PeriodicExecutor
 
+from async_mongo_pool.retry.alarm import Alarm
 from async_mongo_pool.testing import waiting
 from tests import timing
 
@@ -32,6 +36,9 @@ IDLE_THREADS = (
 )
 # Helpers of multiprocessing, one for the whole process from its first use on.
 IDLE_PROCESSES = ("multiprocessing.resource_tracker", "multiprocessing.forkserver")
+
+_owed: dict[object, tuple[float, str]] = {}
+"""The sockets of threads that are about to end: until when they may stay, and what to say if they stay longer."""
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -85,7 +92,23 @@ def nothing_left(request: pytest.FixtureRequest) -> Iterator[None]:
         request.getfixturevalue(f"no_task_left_in_{_loop_scope(request.node)}_loop")
     before = _everything()
     yield
-    _await_absence(lambda: _new(before))
+    new = _new(before)
+    if new and all(_is_socket(key) for key in new) and any(map(_is_ending, threading.enumerate())):
+        # Those of threads that are about to end: the next tests need not wait for that.
+        until = time.monotonic() + SETTLING_LIMIT
+        _owed.update({key: (until, f"{text}, since {request.node.nodeid}") for key, text in new.items()})
+    else:
+        _await_absence(lambda: list(_new(before).values()))
+    if overdue := _overdue(time.monotonic()):
+        _owed.clear()
+        pytest.fail(_complaint(overdue), pytrace=False)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def nothing_owed() -> Iterator[None]:
+    """Fail the last test for what others have left to the end of their threads, and which is still there."""
+    yield
+    _await_absence(lambda: _overdue(math.inf))
 
 
 def _loop_scope(item: pytest.Item) -> str:
@@ -135,8 +158,26 @@ def _complaint(left: list[str]) -> str:
     return f"{SETTLING_LIMIT:g} s after its end the test has left:\n" + "\n".join(left)
 
 
-def _new(before: dict[object, str]) -> list[str]:
-    return [description for key, description in _everything().items() if key not in before]
+def _new(before: dict[object, str]) -> dict[object, str]:
+    return {key: description for key, description in _everything().items() if key not in before}
+
+
+def _overdue(now: float) -> list[str]:
+    """What was owed until an earlier moment, and is still there; what is gone is forgotten."""
+    if not _owed:
+        return []
+    _forget_those_that_are_gone()
+    if any(until < now for until, _ in _owed.values()):
+        # As for a test's own: some sockets are the garbage collector's.
+        gc.collect()
+        _forget_those_that_are_gone()
+    return [text for until, text in _owed.values() if until < now]
+
+
+def _forget_those_that_are_gone() -> None:
+    there = _sockets()
+    for key in [key for key in _owed if key not in there]:
+        del _owed[key]
 
 
 def _everything() -> dict[object, str]:
@@ -149,8 +190,17 @@ def _threads() -> dict[object, str]:
     return {
         thread: f"thread {thread.name}"
         for thread in threading.enumerate()
-        if not thread.name.startswith(IDLE_THREADS)
+        if not (thread.name.startswith(IDLE_THREADS) or _is_ending(thread))
     }
+
+
+def _is_ending(thread: threading.Thread) -> bool:
+    """Whether it was told to end, and will see that by itself: the driver's threads look each half a second."""
+    owner = getattr(getattr(thread, "_target", None), "__self__", None)
+    if isinstance(owner, PeriodicExecutor):
+        return owner._stopped
+    # It ends when it finds nothing to watch over, and until then serves whoever comes.
+    return isinstance(owner, Alarm) and not owner._limits
 
 
 def _children() -> dict[object, str]:
@@ -172,3 +222,7 @@ def _sockets() -> dict[object, str]:
         ("socket", connection.fd, connection.laddr, connection.raddr): f"socket {connection}"
         for connection in psutil.Process().net_connections("inet")
     }
+
+
+def _is_socket(key: object) -> bool:
+    return isinstance(key, tuple) and key[0] == "socket"

@@ -17,6 +17,7 @@ from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.asynchronous.command_cursor import AsyncCommandCursor, AsyncRawBatchCommandCursor
 from pymongo.asynchronous.cursor import AsyncCursor, AsyncRawBatchCursor
 from pymongo.asynchronous.pool import AsyncConnection
+from pymongo.errors import InvalidOperation
 from pymongo.synchronous.client_session import ClientSession
 from pymongo.synchronous.command_cursor import CommandCursor, RawBatchCommandCursor
 from pymongo.synchronous.cursor import Cursor, RawBatchCursor
@@ -41,6 +42,8 @@ __all__ = [
     "parts_before_fork",
     "pools_now",
     "shut_sockets",
+    "stay_closed",
+    "waits_for_srv",
 ]
 
 _SESSIONS = frozenset({ClientSession, AsyncClientSession})
@@ -123,6 +126,22 @@ def fill_pools(client: Any) -> Any:
     """
     update_pool = getattr(getattr(client, "_topology", None), "update_pool", None)
     return update_pool() if update_pool is not None else None
+
+
+def waits_for_srv(client: Any) -> bool:
+    """Whether the servers of a ``mongodb+srv`` address are not known yet: the first call asks for them."""
+    info = getattr(client, "_resolve_srv_info", None) or {}
+    return bool(info.get("is_srv")) and getattr(client, "_topology", client) is None
+
+
+def stay_closed(client: Any) -> None:
+    """For a client closed before its SRV record is known: a call under way would open it with the answer."""
+
+    def refuse() -> None:
+        raise InvalidOperation("Cannot use MongoClient after close")
+
+    if waits_for_srv(client):
+        client._init_background = refuse
 
 
 def shut_sockets(client: Any) -> None:

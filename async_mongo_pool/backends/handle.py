@@ -22,6 +22,7 @@ from pymongo.errors import OperationFailure, PyMongoError
 from async_mongo_pool._version import __version__
 from async_mongo_pool.addresses import address_text
 from async_mongo_pool.config.guard import forget_locals
+from async_mongo_pool.config.uri import split
 from async_mongo_pool.errors import PoolStartTimeoutError
 from async_mongo_pool.events import ConnectionEvents
 from async_mongo_pool.observers import Observers
@@ -38,9 +39,18 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
     from async_mongo_pool.config import ClientSettings
+    from async_mongo_pool.names import NameLookup
     from async_mongo_pool.stats import ExecutorStats, ServerStats
 
-__all__ = ["GRACE", "OUR_DRIVER", "POLL_INTERVAL", "AsyncClientHandle", "ClientHandle", "CloseReport"]
+__all__ = [
+    "FAREWELL",
+    "GRACE",
+    "OUR_DRIVER",
+    "POLL_INTERVAL",
+    "AsyncClientHandle",
+    "ClientHandle",
+    "CloseReport",
+]
 
 logger = logging.getLogger("async_mongo_pool")
 
@@ -51,6 +61,12 @@ OUR_DRIVER = DriverInfo("async_mongo_pool", __version__)
 
 GRACE = 0.25
 """Seconds that a driver call may overrun its own deadline before we stop waiting for it."""
+
+FAREWELL = 2.0
+"""Seconds that endSessions may take at most: a courtesy to the server, which ends old sessions by itself."""
+
+_NOBODY_HEARS = 0.05
+"""The same when no server is known that could be told."""
 
 POLL_INTERVAL = 0.02
 """Seconds between two looks at a condition that no event announces."""
@@ -78,6 +94,8 @@ class ClientHandle:
     """As ``initialize`` names it."""
     loop: AbstractEventLoop | None = None
     """The event loop that the client is bound to; None for clients that serve every loop and thread."""
+    names: NameLookup | None = None
+    """What a start has to wait for before the driver may begin."""
 
     def __init__(self, pool: str, settings: ClientSettings) -> None:
         self.pool = pool
@@ -234,8 +252,21 @@ class ClientHandle:
         description = getattr(self.driver_client, "topology_description", None)
         return len(description.readable_servers) if description is not None else 0
 
+    def farewell(self, left: float) -> float:
+        """Seconds for telling a server that the sessions have ended.
+
+        Args:
+            left: What the closing has left for it.
+        """
+        return min(left, FAREWELL if self.data_bearing_servers() else _NOBODY_HEARS)
+
     def start_timed_out(self, seconds: float) -> PoolStartTimeoutError:
         """The error for a start that took too long, with what the heartbeats met meanwhile."""
+        if self.names is not None and not self.names.enough.done():
+            return PoolStartTimeoutError.after(self.pool, seconds, self.names.stage)
+        if driver_state.waits_for_srv(self.driver_client):
+            stage = f"resolving the SRV record of {split(self.settings.uri).hosts[0]} (DNS)"
+            return PoolStartTimeoutError.after(self.pool, seconds, stage)
         description = getattr(self.driver_client, "topology_description", None)
         servers = description.server_descriptions().values() if description is not None else ()
         met = "; ".join(str(server.error) for server in servers if server.error)

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from motor.motor_asyncio import AsyncIOMotorClient
 
+from async_mongo_pool.bounds import margin
 from async_mongo_pool.daemon import in_daemon_thread, wait_in_loop
 from async_mongo_pool.events import ConnectionEvents
+from async_mongo_pool.retry.waking import wake_client
 
 from .admission import MotorAdmission, RunningLoop, WaitLimits
 from .handle import GRACE, OUR_DRIVER, AsyncClientHandle
@@ -16,14 +18,12 @@ from .pymongo_sync import BlockingHandle
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import TypeVar
+    from concurrent.futures import Future
 
     from pymongo.monitoring import ConnectionCreatedEvent
 
     from async_mongo_pool.config import ClientSettings
     from async_mongo_pool.stats import ExecutorStats
-
-    T = TypeVar("T")
 
 __all__ = ["MotorHandle", "create"]
 
@@ -77,15 +77,25 @@ class MotorHandle(BlockingHandle, AsyncClientHandle):
 
     async def start(self, timeout: float, *, warm_up: bool) -> None:
         """Connect, ping, and warm up if asked, within ``timeout`` seconds."""
+        starting = in_daemon_thread(f"{self.pool}-start", lambda: self.start_blocking(timeout, warm_up=warm_up))
+        seconds = timeout - margin(timeout)
         try:
-            await self._call("start", lambda: self.start_blocking(timeout, warm_up=warm_up), timeout)
+            await wait_in_loop(starting, seconds)
+        except TimeoutError:
+            wake_client(self)
+            await self._last_moment(starting, timeout, timeout - seconds)
+
+    async def _last_moment(self, starting: Future[None], timeout: float, seconds: float) -> None:
+        try:
+            await wait_in_loop(starting, seconds)
         except TimeoutError:
             raise self.start_timed_out(timeout) from None
 
     async def look(self, timeout: float, *, server: bool = False) -> dict[str, Any] | None:
         """Ping, ask for the version where it is not known, and for the server's connections if told to."""
         self.notice_bypass()
-        return await self._call("look", lambda: self.look_blocking(timeout, server=server), timeout)
+        looking = in_daemon_thread(f"{self.pool}-look", lambda: self.look_blocking(timeout, server=server))
+        return await wait_in_loop(looking, timeout + GRACE)
 
     def in_progress(self) -> int:
         """The operations that wait for a worker or run on one, and the functions that make them."""
@@ -123,9 +133,6 @@ class MotorHandle(BlockingHandle, AsyncClientHandle):
             "Remove that line: the client serves every event loop as it is.",
             self.pool,
         )
-
-    async def _call(self, what: str, call: Callable[[], T], timeout: float) -> T:
-        return await wait_in_loop(in_daemon_thread(f"{self.pool}-{what}", call), timeout + GRACE)
 
     def _worker_limit(self) -> int:
         most = self.settings.pool_options.max_threads

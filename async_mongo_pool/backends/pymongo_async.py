@@ -14,11 +14,14 @@ import pymongo
 from pymongo import AsyncMongoClient
 from pymongo.errors import PyMongoError
 
+from async_mongo_pool.bounds import margin
 from async_mongo_pool.daemon import in_daemon_thread, result_of, wait_in_loop
 from async_mongo_pool.events import TaskConnectionEvents
 from async_mongo_pool.loops import is_gone, running_loop
+from async_mongo_pool.names import NameLookup, names_in
 from async_mongo_pool.report import STATUS_COMMAND, no_server_connections, server_connections
 from async_mongo_pool.retirement import next_look
+from async_mongo_pool.retry.waking import wake_client
 from async_mongo_pool.retry_stats import NO_RETRIES
 
 from . import driver_state
@@ -99,13 +102,26 @@ class PyMongoAsyncHandle(AsyncClientHandle):
 
     async def _start(self, timeout: float, *, warm_up: bool) -> None:
         deadline = time.monotonic() + timeout
+        await self._await_names(timeout - margin(timeout))
+        left = max(deadline - time.monotonic(), 0.001)
+        seconds = max(left - margin(timeout), 0.001)
+        waking = self.loop.call_later(seconds, wake_client, self)
         try:
-            async with asyncio.timeout(timeout + GRACE):
-                await self._ping(timeout)
+            async with asyncio.timeout(left):
+                await self._ping(seconds)
         except TimeoutError:
             raise self.start_timed_out(timeout) from None
+        finally:
+            waking.cancel()
         if warm_up:
             await self._warm_up(deadline)
+
+    async def _await_names(self, seconds: float) -> None:
+        self.names = NameLookup(names_in(self.settings.uri))
+        try:
+            await wait_in_loop(self.names.enough, seconds)
+        except TimeoutError:
+            raise self.start_timed_out(seconds) from None
 
     async def look(self, timeout: float, *, server: bool = False) -> dict[str, Any] | None:
         """Ping, ask for the version where it is not known, and for the server's connections if told to."""
@@ -254,7 +270,9 @@ class PyMongoAsyncHandle(AsyncClientHandle):
     async def _close_client(self, timeout: float) -> None:
         # The first try may hang in endSessions against a silent server; the sessions are off the list
         # then, so that the second one has nothing left to send.
-        for seconds in (timeout * 0.8, timeout * 0.2):
+        driver_state.stay_closed(self.client)
+        farewell = self.farewell(timeout * 0.8)
+        for seconds in (farewell, timeout - farewell):
             with suppress(PyMongoError, TimeoutError), pymongo.timeout(seconds):
                 async with asyncio.timeout(seconds):
                     await self.client.close()

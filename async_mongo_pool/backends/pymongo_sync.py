@@ -11,9 +11,11 @@ import pymongo
 from pymongo import MongoClient
 from pymongo.errors import PyMongoError
 
+from async_mongo_pool.bounds import margin
 from async_mongo_pool.daemon import in_daemon_thread, result_of
 from async_mongo_pool.errors import PoolClosingError
 from async_mongo_pool.loops import running_loop
+from async_mongo_pool.names import NameLookup, names_in
 from async_mongo_pool.report import (
     LOOK_SHARE,
     STATS_BOUND,
@@ -23,9 +25,10 @@ from async_mongo_pool.report import (
     server_connections,
 )
 from async_mongo_pool.retirement import next_look
+from async_mongo_pool.retry.waking import wake_client
 
 from . import driver_state
-from .handle import GRACE, OUR_DRIVER, POLL_INTERVAL, ClientHandle, CloseReport
+from .handle import OUR_DRIVER, POLL_INTERVAL, ClientHandle, CloseReport
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -41,9 +44,17 @@ class BlockingHandle(ClientHandle):
     def start_blocking(self, timeout: float, *, warm_up: bool) -> None:
         """Ping, and warm up if asked, within ``timeout`` seconds."""
         deadline = time.monotonic() + timeout
-        self.ping_blocking(timeout)
+        self._await_names(timeout - margin(timeout))
+        left = max(deadline - time.monotonic() - margin(timeout), 0.001)
+        self.ping_blocking(left)
         if warm_up:
             self._warm_up(deadline)
+
+    def _await_names(self, seconds: float) -> None:
+        self.names = NameLookup(names_in(self.settings.uri))
+        wait((self.names.enough,), seconds)
+        if not self.names.enough.done():
+            raise self.start_timed_out(seconds)
 
     def ping_blocking(self, timeout: float) -> None:
         """Run ``ping`` on a server that the client's read preference selects."""
@@ -111,9 +122,10 @@ class BlockingHandle(ClientHandle):
         while (pause := self.busy_for()) is not None and (left := began + drain - time.monotonic()) > 0:
             time.sleep(min(pause, left))
         abandoned = self.in_progress()
-        remaining = max(began + timeout - time.monotonic(), 0.05)
+        remaining = max((began + timeout - time.monotonic()) * 0.8, 0.05)
+        driver_state.stay_closed(self.driver_client)
         # endSessions goes over the network; the rest of close() does not wait for a server.
-        with suppress(PyMongoError), pymongo.timeout(remaining):
+        with suppress(PyMongoError), pymongo.timeout(self.farewell(remaining)):
             self.driver_client.close()
         if abandoned:
             driver_state.interrupt_operations(self.driver_client)
@@ -139,7 +151,11 @@ class PyMongoSyncHandle(BlockingHandle):
         On a thread of its own, because the driver's deadline does not cover name resolution.
         """
         starting = in_daemon_thread(f"{self.pool}-start", lambda: self.start_blocking(timeout, warm_up=warm_up))
-        wait((starting, unless), timeout + GRACE, return_when=FIRST_COMPLETED)
+        seconds = timeout - margin(timeout)
+        wait((starting, unless), seconds, return_when=FIRST_COMPLETED)
+        if not starting.done() and not unless.done():
+            wake_client(self)
+            wait((starting, unless), timeout - seconds, return_when=FIRST_COMPLETED)
         if unless.done():
             raise PoolClosingError.of(self.pool)
         if not starting.done():

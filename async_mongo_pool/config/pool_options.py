@@ -48,7 +48,8 @@ class PoolOptions:
         heartbeat_stats: Whether to time heartbeats.
         retire_after: How long a replaced client lives at least, in seconds.
         retire_limit: How long a replaced client lives at most, in seconds.
-        on_replace: Called with the old and the new client after a replacement, or None.
+        on_replace: Called with the old and the new client after a replacement, or None. The call that replaces
+            waits for it, beyond its own bound.
 
     Raises:
         PoolConfigurationError: A value is of the wrong type or out of range.

@@ -136,7 +136,10 @@ class AsyncHealthMonitor(_Watch):
         self._task.add_done_callback(lambda _: ended.set_result(None))
 
     async def stop(self) -> None:
-        """Look no more, and wait until that is so; any event loop may call it, and ``on_change`` too."""
+        """Look no more, and wait until that is so; any event loop may call it, and ``on_change`` too.
+
+        It waits for 1 s beyond the ``timeout`` of a look at most.
+        """
         task, loop, ended = self._task, self._loop, self._ended
         self._stopped = True
         if not self.running or task is None or loop is None or ended is None:
@@ -241,7 +244,10 @@ class HealthMonitor(_Watch):
         self._thread.start()
 
     def stop(self) -> None:
-        """Look no more, and wait until that is so; any thread may call it, and ``on_change`` too."""
+        """Look no more, and wait until that is so; any thread may call it, and ``on_change`` too.
+
+        It waits for 1 s beyond the ``timeout`` of a look at most.
+        """
         if self._stopping is not None:
             self._stopping.set()
         if self._thread is not None and self._thread is not threading.current_thread():

@@ -12,9 +12,10 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from async_mongo_pool.backends.handle import ClientHandle
     from async_mongo_pool.lifecycle import Lifecycle
 
-__all__ = ["wake_searches"]
+__all__ = ["wake_client", "wake_searches"]
 
 _waking: set[asyncio.Task[None]] = set()
 """The loop itself keeps only weak references to its tasks."""
@@ -26,10 +27,18 @@ def wake_searches(lifecycle: Lifecycle) -> None:
     Args:
         lifecycle: The pool's; nothing happens when it is not open.
     """
-    handle = lifecycle.handle()
-    topology = getattr(handle.driver_client, "_topology", None) if handle is not None else None
-    condition = getattr(topology, "_condition", None)
-    if handle is None or condition is None:
+    if (handle := lifecycle.handle()) is not None:
+        wake_client(handle)
+
+
+def wake_client(handle: ClientHandle) -> None:
+    """The same for one client, which need not be open yet.
+
+    Args:
+        handle: The client's.
+    """
+    condition = getattr(getattr(handle.driver_client, "_topology", None), "_condition", None)
+    if condition is None:
         return
     if handle.loop is None:
         with condition:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +16,7 @@ from async_mongo_pool.testing.replica_set import ReplicaSet
 from tests.faults.proxy import FaultProxy
 from tests.pools.subjects import ping, sleep_on_server
 
-from .subjects import HealthSubject, shape
+from .subjects import HealthSubject, is_ready, probed, shape
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -39,20 +38,10 @@ class Pings(CommandListener):
     def failed(self, event: CommandFailedEvent) -> None: ...
 
 
-@pytest.fixture
-def proxy(mongod: Any) -> Iterator[FaultProxy]:
-    with FaultProxy((mongod.host, mongod.port)) as running:
-        yield running
-
-
 def failing_ping(mongod: Any, subject: HealthSubject, mode: Any, **data: Any) -> Any:
     return mongod.fail_point(
         "failCommand", mode, {"failCommands": ["ping"], "appName": subject.name, **(data or {"errorCode": 8})}
     )
-
-
-async def is_ready(subject: HealthSubject, require: str = "any") -> bool:
-    return (await subject.readiness(require, max_age=0)).ready
 
 
 @pytest.mark.core
@@ -149,9 +138,7 @@ async def test_a_pool_full_of_long_operations_is_degraded_within_100_ms(
     work = [asyncio.ensure_future(subject.call(sleep_on_server, client, 5)) for _ in range(4)]
     await wait_until_async(lambda: subject.pool.snapshot().saturated)
     before = pings.number
-    began = time.monotonic()
-    answer = await subject.readiness(max_age=0)
-    assert time.monotonic() - began < 0.1
+    answer = await probed(subject, 1.0, at_once=True)
     assert (answer.state, answer.ready, answer.live, answer.saturated) == ("degraded", True, True, True)
     assert pings.number == before
     await subject.close(drain=0, timeout=2)
@@ -182,48 +169,13 @@ async def test_an_unreachable_host_is_not_ready_within_the_limit_and_live_throug
         # The connections that exist still serve: closing the port alone takes nothing away.
         assert (await subject.readiness(max_age=0)).ready
         proxy.reset()
-    began = time.monotonic()
-    answer = await subject.readiness(timeout=1.0, max_age=0)
-    assert time.monotonic() - began < 1.1
+    answer = await probed(subject, 1.0)
     assert (answer.state, answer.ready, answer.live) == ("down", False, True)
     assert any(server.error for server in answer.servers.values())
     assert subject.liveness().live
     proxy.heal()
 
     await wait_until_async(lambda: is_ready(subject))
-
-
-@pytest.mark.parametrize("fault", [FaultProxy.blackhole, FaultProxy.deafen])
-async def test_a_silent_host_is_bounded_and_down_with_the_second_probe(
-    subject: HealthSubject, proxy: FaultProxy, fault: Any, wait_until_async: Callable[..., Any]
-) -> None:
-    await subject.initialize(proxy.uri)
-    assert (await subject.readiness()).ready
-    fault(proxy)
-    states = []
-    for _ in range(3):
-        began = time.monotonic()
-        states.append((await subject.readiness(timeout=0.5, max_age=0)).state)
-        assert time.monotonic() - began < 0.6
-    assert states[1:] == ["down", "down"]
-    proxy.heal()
-
-    await wait_until_async(lambda: is_ready(subject))
-
-
-async def test_probes_keep_few_threads_and_connections_on_a_silent_host(
-    subject: HealthSubject, proxy: FaultProxy
-) -> None:
-    await subject.initialize(proxy.uri, minPoolSize=0)
-    assert (await subject.readiness()).ready
-    threads = threading.active_count()
-    proxy.blackhole()
-    for _ in range(10):
-        await asyncio.gather(*(subject.readiness(timeout=0.1, max_age=0) for _ in range(3)))
-    # One ping and the executor of to_thread, however often it was asked.
-    assert threading.active_count() <= threads + 8
-    # A connection whose answer did not come in time is closed by the driver, and only one is waited for at a time.
-    assert subject.pool.snapshot().totals.size <= 2
 
 
 @pytest.fixture(scope="module")
@@ -243,9 +195,7 @@ async def test_without_a_primary_primary_is_not_ready_and_any_is(
     address = f"{primary.host}:{primary.port}"
     primary.kill()
     try:
-        began = time.monotonic()
-        answer = await subject.readiness("primary", timeout=1.0, max_age=0)
-        assert time.monotonic() - began < 1.1
+        answer = await probed(subject, 1.0, require="primary")
         assert (answer.state, answer.ready, answer.live, answer.primary) == ("down", False, True, False)
         assert "no server that takes writes" in answer.reason
         assert answer.servers[address].kind == "Unknown"
@@ -367,25 +317,3 @@ def test_the_twins_have_the_same_calls() -> None:
         assert shape(getattr(AsyncHealth, name)) == shape(getattr(SyncHealth, name))
     for name in ("__init__", "start", "stop", "status"):
         assert shape(getattr(AsyncHealthMonitor, name)) == shape(getattr(HealthMonitor, name))
-
-
-async def test_a_host_that_falls_silent_under_a_full_pool_is_down_when_its_heartbeat_is_overdue(
-    subject: HealthSubject, proxy: FaultProxy, wait_until_async: Callable[..., Any]
-) -> None:
-    sizes = {"maxPoolSize": 2, "minPoolSize": 2, "warm_up": True}
-    client = await subject.initialize(proxy.uri, heartbeatFrequencyMS=500, connectTimeoutMS=500, **sizes)
-    proxy.deafen()
-    work = [asyncio.ensure_future(subject.call(ping, client)) for _ in range(2)]
-    await wait_until_async(lambda: subject.pool.snapshot().saturated)
-    assert (await subject.readiness(max_age=0)).state == "degraded"
-
-    async def down() -> bool:
-        began = time.monotonic()
-        answer = await subject.readiness(timeout=0.5, max_age=0)
-        assert time.monotonic() - began < 0.6
-        return answer.state == "down"
-
-    await wait_until_async(down, 8)
-    proxy.heal()
-    await wait_until_async(lambda: is_ready(subject))
-    await asyncio.gather(*work, return_exceptions=True)

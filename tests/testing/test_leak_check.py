@@ -55,6 +55,25 @@ def test_what_a_test_leaves_is_an_error(suite: pytest.Pytester, body: str, named
     result.stdout.fnmatch_lines(["*after its end the test has left:*", f"*{named}*"])
 
 
+OWED = """
+import time
+from pymongo.periodic_executor import PeriodicExecutor
+
+def test_leaves():
+    ending = PeriodicExecutor(5, 1, lambda: True, "ending")
+    ending.open()
+    kept.append(socket.create_server(("127.0.0.1", 0)))
+    ending.close()
+"""
+
+
+@pytest.mark.parametrize("later", ["def test_later(): time.sleep(0.5)", ""])
+def test_what_ending_threads_still_have_is_an_error_only_when_it_stays(suite: pytest.Pytester, later: str) -> None:
+    result = run(suite, OWED + later)
+    result.assert_outcomes(passed=2 if later else 1, errors=1)
+    result.stdout.fnmatch_lines(["*after its end the test has left:*", "*socket*since*test_leaves*"])
+
+
 @LOOP_SCOPES
 def test_a_forgotten_task_is_an_error_in_every_loop(suite: pytest.Pytester, loop_scope: str) -> None:
     body = "async def test_leaves():\n    kept.append(asyncio.create_task(asyncio.sleep(5), name='forgotten'))\n"
