@@ -95,7 +95,7 @@ def nothing_left(request: pytest.FixtureRequest) -> Iterator[None]:
     new = _new(before)
     if new and all(_is_socket(key) for key in new) and any(map(_is_ending, threading.enumerate())):
         # Those of threads that are about to end: the next tests need not wait for that.
-        until = time.monotonic() + SETTLING_LIMIT
+        until = time.monotonic() + PATIENCE * SETTLING_LIMIT
         _owed.update({key: (until, f"{text}, since {request.node.nodeid}") for key, text in new.items()})
     else:
         _await_absence(lambda: list(_new(before).values()))

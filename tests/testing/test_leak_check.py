@@ -67,7 +67,7 @@ def test_leaves():
 """
 
 
-@pytest.mark.parametrize("later", ["def test_later(): time.sleep(0.5)", ""])
+@pytest.mark.parametrize("later", ["def test_later(): time.sleep(1.2)", ""])
 def test_what_ending_threads_still_have_is_an_error_only_when_it_stays(suite: pytest.Pytester, later: str) -> None:
     result = run(suite, OWED + later)
     result.assert_outcomes(passed=2 if later else 1, errors=1)
