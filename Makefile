@@ -8,7 +8,7 @@ VENV    ?= .venv-$(VERSION)$(if $(PYMONGO),-pymongo-$(PYMONGO))
 BIN     := $(VENV)/bin
 WORKERS ?= 2
 
-.PHONY: demo test test-core test-all lint format docs bench soak soak-million secrets clean
+.PHONY: demo test test-core test-all lint format docs bench soak soak-million secrets cancellations clean
 
 demo: $(VENV)/.cli,embedded  ## Watch a shared pool serve a real MongoDB
 	$(BIN)/python -m async_mongo_pool demo $(ARGS)
@@ -43,6 +43,7 @@ bench: $(VENV)/.test  ## The costs that the README states
 	$(BIN)/python -m benchmarks.import_time
 	$(BIN)/python -m benchmarks.listener_cost
 	$(BIN)/python -m benchmarks.admission
+	$(BIN)/python -m benchmarks.waiters
 
 soak: $(VENV)/.test  ## 30 minutes on all backends, a fault every 20 s: laws hold, zero drift, every slope flat
 	$(BIN)/python -m tests.soak $(ARGS)
@@ -52,6 +53,10 @@ soak-million: $(VENV)/.test  ## A million operations with faults, and no drift (
 
 secrets: $(VENV)/.test  ## A hundred thousand inputs with secrets in them, and no place that shows one (about an hour)
 	$(BIN)/python -m tests.secrets $(ARGS)
+
+cancellations: $(VENV)/.test  ## Twice 10,000 random cancellations on each backend, and nothing is lost (minutes)
+	$(BIN)/python -m tests.cancellation --backend motor $(ARGS)
+	$(BIN)/python -m tests.cancellation --backend pymongo $(ARGS)
 
 $(BIN)/python:
 	@test -n "$(PYTHON)" || { echo "No Python 3.11, 3.12 or 3.13 was found; set PYTHON=/path/to/python."; exit 1; }

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from .config import resolve
 from .config.options import describe
 from .config.packages import require_packages
 from .errors import PoolConfigurationError
+from .retry.operation import deadline_around
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Mapping
@@ -96,17 +98,20 @@ class Asking:
     def seconds(self, timeout: Any) -> float:
         """The bound of ``initialize``: what the caller gave, else the server selection timeout.
 
+        A deadline around the call (``operation``, ``pymongo.timeout``) bounds it too, because the driver keeps it:
+        other callers must know how much patience an attempt had.
+
         Raises:
             PoolConfigurationError: It is not a positive number.
         """
         if timeout is None:
-            return self._selection_timeout() / 1000
+            return _within_deadline(self._selection_timeout() / 1000)
         is_number = isinstance(timeout, (int, float)) and not isinstance(timeout, bool)
         if not (is_number and 0 < timeout < float("inf")):
             raise PoolConfigurationError.bad_value(
                 "timeout", describe(timeout), "argument", "seconds above 0, or None"
             )
-        return float(timeout)
+        return _within_deadline(float(timeout))
 
     def _selection_timeout(self) -> float:
         """In milliseconds; of a callable's answer nothing is known yet but the options beside it."""
@@ -132,6 +137,11 @@ class _CallableKey:
 
     def __hash__(self) -> int:
         return hash((self._backend, self._request.preset))
+
+
+def _within_deadline(seconds: float) -> float:
+    around = deadline_around()
+    return seconds if around is None else min(seconds, max(around - time.monotonic(), 0.001))
 
 
 def _folded(name: str) -> str:

@@ -34,6 +34,14 @@ class Desk:
 
         return self._submit(end_session, name, gate)
 
+    def transact(self, name: Any, session: Any, gate: threading.Event | None = None) -> asyncio.Future[Any]:
+        """A call of a session's transaction."""
+
+        def method(owner: Any, gate: threading.Event | None, session: Any) -> Any:
+            return self._call(owner, gate)
+
+        return self._submit(method, name, gate, session)
+
     def stream(self, name: Any, gate: threading.Event | None = None) -> asyncio.Future[Any]:
         """A call that waits on a change stream."""
 

@@ -21,6 +21,7 @@ class Guest:
         self.ahead = rank < 2
         self.state = WAITING
         self.call: Any = object()
+        self.session: Any = None
 
     def forget(self) -> None:
         self.call = None

@@ -6,6 +6,7 @@ import asyncio
 import gc
 import logging
 import threading
+import time
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ from pymongo import MongoClient
 
 from async_mongo_pool.backends.admission import finishes_work
 from async_mongo_pool.backends.admission.calls import CONTINUES, FETCHES, FINISHES, NEW, STREAMS, read_call
+from async_mongo_pool.backends.admission.limits import WaitLimits
 from async_mongo_pool.backends.admission.transactions import OpenTransactions
 from async_mongo_pool.errors import PoolClosingError, PoolExhaustedError
 from async_mongo_pool.stats import PoolSnapshot
@@ -243,6 +245,20 @@ async def test_max_waiting_zero_lets_everything_start_that_can(
     await wait_until_async(lambda: len(desk.started) == 20)
     desk.open_all()
     await asyncio.gather(*accepted)
+
+
+async def test_nothing_is_refused_for_its_time_while_a_worker_is_free(
+    make_desk: MakeDesk, wait_until_async: WaitUntil
+) -> None:
+    """Few run at first, to see whether more would help; a loop that is blocked meanwhile cannot tell them so."""
+    desk = make_desk(20, limits=WaitLimits(100))
+    submitted = [desk.submit(number) for number in range(30)]
+    time.sleep(0.3)  # noqa: ASYNC251 - a busy loop
+    await wait_until_async(lambda: len(desk.started) == 20)
+    desk.open_all()
+    outcomes = await asyncio.wait_for(asyncio.gather(*submitted, return_exceptions=True), 20)
+    assert outcomes[:20] == list(range(20))
+    assert [type(outcome) for outcome in outcomes[20:]] == [PoolExhaustedError] * 10
 
 
 async def test_a_storm_of_refusals_takes_few_snapshots(make_desk: MakeDesk) -> None:

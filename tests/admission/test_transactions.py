@@ -1,20 +1,24 @@
-"""A full pool whose operations wait for a transaction's lock leaves its commit a connection."""
+"""A full pool leaves a transaction's commit a connection; of a transaction one operation runs at a time."""
 
 from __future__ import annotations
 
 import asyncio
+import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from pymongo import ReadPreference
+from pymongo import MongoClient, ReadPreference
 
-from tests.pools.subjects import Subject
+from async_mongo_pool.errors import PoolClosingError
+from tests.pools.subjects import Subject, sleep_on_server
 from tests.timing import now
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from async_mongo_pool.testing import ReplicaSet
+
+    from .desk import Desk
 
 
 @pytest.mark.parametrize("read_everywhere", [False, True], ids=["primary", "three servers"])
@@ -46,3 +50,81 @@ async def test_a_commit_passes_two_hundred_operations_that_wait_for_it(
     finally:
         await client.drop_database(motor.name)
         await motor.close(drain=1, timeout=5)
+
+
+@pytest.mark.parametrize("how", ["abort", "end"])
+async def test_what_a_cancelled_operation_still_does_is_part_of_its_transaction(
+    mongodb_replica_set: ReplicaSet, wait_until_async: Callable[..., Any], how: str
+) -> None:
+    """Motor lets a cancelled operation run on in its thread: overtaken by its abort, it would still write."""
+    motor = Subject("motor")
+    client = await motor.initialize(mongodb_replica_set.uri, maxPoolSize=1, minPoolSize=0)
+    accounts = client[motor.name].accounts
+    try:
+        await accounts.insert_one({"_id": 0})
+        session = await client.start_session()
+        session.start_transaction()
+        # There are three workers, one for each server: the insert has its worker, and waits for the connection.
+        busy = asyncio.ensure_future(sleep_on_server(client, 0.7))
+        await wait_until_async(lambda: motor.pool.snapshot().totals.used == 1)
+        insert = asyncio.ensure_future(accounts.insert_one({"_id": 1}, session=session))
+        await wait_until_async(lambda: motor.pool.snapshot().totals.pending_requests == 1)
+        insert.cancel()
+        await asyncio.wait({insert})
+        await (session.abort_transaction() if how == "abort" else session.end_session())
+        await busy
+        await wait_until_async(lambda: motor.pool.snapshot().totals.used == 0)
+        await session.end_session()
+        assert await accounts.count_documents({}) == 1
+        assert await asyncio.to_thread(open_transactions, mongodb_replica_set) == 0
+    finally:
+        await client.drop_database(motor.name)
+        await motor.close(drain=1, timeout=5)
+
+
+@pytest.mark.core
+async def test_of_a_transaction_one_operation_runs_at_a_time(
+    make_desk: Callable[..., Desk], wait_until_async: Callable[..., Any]
+) -> None:
+    client: MongoClient[dict[str, Any]] = MongoClient("mongodb://127.0.0.1:1", connect=False)
+    desk, gate = make_desk(4), threading.Event()
+    with client, client.start_session() as session, session.start_transaction():
+        insert = desk.transact("insert", session, gate)
+        await wait_until_async(lambda: desk.started == ["insert"])
+        insert.cancel()
+        abort = desk.transact("abort", session)
+        other = desk.submit("other")
+        with client.start_session() as another, another.start_transaction():
+            commit = desk.transact("commit", another)
+            await wait_until_async(lambda: sorted(desk.started) == ["commit", "insert", "other"])
+            schedule = desk.admission._schedule
+            # What waits for its own transaction is no reason to look again and again for more workers.
+            assert schedule.line.waiting == 1
+            assert not schedule.held_back()
+            gate.set()
+            await wait_until_async(lambda: desk.started[-1] == "abort")
+            desk.open_all()
+            await asyncio.wait_for(asyncio.gather(abort, other, commit), 20)
+    assert not desk.admission._schedule.line.at_work
+
+
+@pytest.mark.core
+async def test_what_waits_for_its_own_transaction_is_refused_when_the_pool_stops(
+    make_desk: Callable[..., Desk], wait_until_async: Callable[..., Any]
+) -> None:
+    client: MongoClient[dict[str, Any]] = MongoClient("mongodb://127.0.0.1:1", connect=False)
+    desk = make_desk(4)
+    with client, client.start_session() as session, session.start_transaction():
+        insert = desk.transact("insert", session)
+        await wait_until_async(lambda: desk.started == ["insert"])
+        abort = desk.transact("abort", session)
+        desk.admission.stop()
+        with pytest.raises(PoolClosingError):
+            await asyncio.wait_for(abort, 20)
+        desk.open_all()
+        assert await asyncio.wait_for(insert, 20) == "insert"
+
+
+def open_transactions(replica_set: ReplicaSet) -> int:
+    with replica_set.primary.client() as client:
+        return int(client.admin.command("serverStatus")["transactions"]["currentOpen"])

@@ -39,3 +39,11 @@ def test_the_import_is_measured(tmp_path: Path) -> None:
     cases = report("import_time", "--repeats", "1", file=tmp_path / "import.json")["cases"]
     judged = [case["name"] for case in cases if case["budget_s"]]
     assert judged == ["from async_mongo_pool import AsyncMongoDBConnectionPool"]
+
+
+def test_what_waits_is_weighed(tmp_path: Path) -> None:
+    cases = report("waiters", "--waiters", "300", "--turns", "1", file=tmp_path / "waiters.json")["cases"]
+    weights = {case["name"]: case["median_bytes"] for case in cases}
+    assert len(weights) == 4
+    # Rough, as few wait: beside the task, less than AsyncMongoClient's own queue takes.
+    assert 300 < weights["ours on Motor"] < weights["plain AsyncMongoClient"]

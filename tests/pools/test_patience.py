@@ -142,6 +142,25 @@ async def test_a_serving_client_is_not_replaced_by_one_without_a_server(
     assert subject.pool.get_client() is client
 
 
+async def test_a_caller_with_a_deadline_around_it_does_not_fail_a_patient_one(
+    subject: Subject, mongodb_uri: str, wait_until_async: Callable[..., Any]
+) -> None:
+    answers = iter([NO_SERVER.partition("?")[0], mongodb_uri])
+    asked: list[str] = []
+
+    def connection() -> str:
+        asked.append(next(answers))
+        return asked[-1]
+
+    with subject.pool.operation(timeout=0.3):
+        impatient = asyncio.ensure_future(subject.initialize(connection))
+    await wait_until_async(lambda: asked)
+    client = await asyncio.wait_for(subject.initialize(connection), 20)
+    assert (await subject.call(ping, client))["ok"] == 1
+    assert len(asked) == 2
+    assert isinstance((await asyncio.gather(impatient, return_exceptions=True))[0], PyMongoError)
+
+
 async def test_rotate_makes_a_new_client_of_the_same_configuration(subject: Subject, mongodb_uri: str) -> None:
     client = await subject.initialize(mongodb_uri)
     rotated = await subject.call(subject.pool.rotate)

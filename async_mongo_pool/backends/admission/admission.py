@@ -124,7 +124,7 @@ class MotorAdmission(StartsAfresh):
         kind, session = read_call(call)
         if self._schedule.refusing and kind == NEW and self._passes():
             kind = FETCHES
-        operation = Operation(call, self._mailboxes.get(loop) or self._mailbox(loop), kind)
+        operation = Operation(call, self._mailboxes.get(loop) or self._mailbox(loop), kind, session)
         future = cast("asyncio.Future[Any]", operation.future)
         if kind == UNSTARTED:
             future.set_exception(InvalidOperation(_UNSTARTED))
@@ -166,6 +166,10 @@ class MotorAdmission(StartsAfresh):
             operations: Of one loop, in whose thread this is called.
             now: By ``time.monotonic()``.
         """
+        with self._lock:
+            # Nobody is refused while there is a worker for him: a loop that was blocked could not let more run.
+            woken, fresh = self._schedule.start(now, all_hot=True)
+        self._set_going(woken, fresh)
         # Taken first: they are part of the state that they are told of.
         snapshot = self.take_snapshot()
         with self._lock:

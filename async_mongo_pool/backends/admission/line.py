@@ -25,6 +25,10 @@ class Waiting(Protocol):
     urgent: bool
     """Of those: whether it goes ahead of the others too, and new work has to wait for it in any case."""
 
+    @property
+    def session(self) -> Any:
+        """Of an urgent one: whose transaction it belongs to; None where it belongs to none."""
+
     def forget(self) -> None:
         """Let go of what it would have run: its place in the line may be cleared away later."""
 
@@ -36,7 +40,8 @@ class WaitingLine(Generic[T]):
     """Three classes, first in first out within each. Who leaves is skipped when its turn comes.
 
     What ends work (a commit) goes first. What continues it (the next batch of a cursor) goes before new work, but
-    in turns: cursors without end would otherwise keep all new work waiting.
+    in turns: cursors without end would otherwise keep all new work waiting. Of a transaction one operation runs
+    at a time: Motor lets a cancelled one run on in its thread, and the abort that follows must not overtake it.
     """
 
     def __init__(self) -> None:
@@ -44,6 +49,8 @@ class WaitingLine(Generic[T]):
         """Those who wait; the ones who left do not count."""
         self.waiting_ahead = 0
         """Those of them who go ahead of new work."""
+        self.at_work: set[Any] = set()
+        """The sessions whose transaction runs an operation now; kept by the owner."""
         self._urgent: deque[T] = deque()
         self._ahead: deque[T] = deque()
         self._behind: deque[T] = deque()
@@ -66,7 +73,7 @@ class WaitingLine(Generic[T]):
         Args:
             new_work: Whether new work may be taken; what goes ahead of it always may.
         """
-        taken = _first(self._urgent)
+        taken = self._first_urgent() if self.at_work else _first(self._urgent)
         if taken is None and new_work and self._in_a_row >= _IN_A_ROW:
             taken = _first(self._behind)
             self._in_a_row = 0 if taken is not None else self._in_a_row
@@ -97,10 +104,25 @@ class WaitingLine(Generic[T]):
     def drain(self) -> list[T]:
         """Take everybody out, in order."""
         taken = []
+        self.at_work, at_work = set(), self.at_work
         while (operation := self.take(new_work=True)) is not None:
             operation.state = GONE
             taken.append(operation)
+        self.at_work = at_work
         return taken
+
+    def kept_by_session(self) -> int:
+        """Those who wait for another operation of their own transaction, and not for a worker."""
+        if not self.at_work:
+            return 0
+        return sum(each.state == WAITING and each.session in self.at_work for each in self._urgent)
+
+    def _first_urgent(self) -> T | None:
+        passed: list[T] = []
+        while (operation := _first(self._urgent)) is not None and operation.session in self.at_work:
+            passed.append(operation)
+        self._urgent.extendleft(reversed(passed))
+        return operation
 
     def _class_of(self, operation: T) -> deque[T]:
         if operation.urgent:

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable
 
+    from pymongo.synchronous.client_session import ClientSession
+
     from .mailbox import Mailbox
 
 __all__ = ["Operation"]
@@ -23,6 +25,7 @@ class Operation:
         call: The blocking driver call, with its context bound.
         mailbox: Of the loop that waits for it.
         kind: As ``read_call`` tells.
+        session: Whose transaction it belongs to; None for what belongs to none.
     """
 
     __slots__ = (
@@ -36,13 +39,16 @@ class Operation:
         "mailbox",
         "queued",
         "result",
+        "session",
         "state",
         "streaming",
         "submitted",
         "urgent",
     )
 
-    def __init__(self, call: Callable[[], Any], mailbox: Mailbox, kind: int) -> None:
+    def __init__(
+        self, call: Callable[[], Any], mailbox: Mailbox, kind: int, session: ClientSession | None = None
+    ) -> None:
         self.call: Callable[[], Any] | None = call
         self.mailbox = mailbox
         self.future: asyncio.Future[Any] | None = mailbox.loop.create_future()
@@ -50,6 +56,7 @@ class Operation:
         self.ahead = kind in (FINISHES, FETCHES)
         self.urgent = kind == FINISHES
         self.streaming = kind in (STREAMS, CONTINUES)
+        self.session = session
         self.state = WAITING
         self.queued = False
         """Whether it had to wait for a worker."""

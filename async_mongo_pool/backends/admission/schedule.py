@@ -86,11 +86,12 @@ class Schedule:
             self.refused[reason] += 1
         return reason
 
-    def start(self, now: float) -> tuple[list[Serves], list[Serves]]:
+    def start(self, now: float, *, all_hot: bool = False) -> tuple[list[Serves], list[Serves]]:
         """Give operations to workers, as many as may run.
 
         Args:
             now: By ``time.monotonic()``.
+            all_hot: Every worker may be hot, whatever the throttle allows.
 
         Returns:
             The idle workers that have got an operation, and new ones that have to be set going.
@@ -98,7 +99,7 @@ class Schedule:
         woken: list[Serves] = []
         fresh: list[Serves] = []
         while self.line.waiting and (self.parked or self.workers < self.limit):
-            if self.busy - self.streaming - self.throttle.stalled >= self.throttle.allowed:
+            if not all_hot and self.busy - self.streaming - self.throttle.stalled >= self.throttle.allowed:
                 break
             operation = self.line.take(new_work=self.running_new < self.most_new_work())
             if operation is None:
@@ -173,7 +174,10 @@ class Schedule:
         """Whether operations wait only because there are enough hot workers."""
         if not self.line.waiting or not (self.parked or self.workers < self.limit):
             return False
-        return self.line.waiting_ahead > 0 or self.running_new < self.most_new_work()
+        kept = self.line.kept_by_session()
+        if self.line.waiting_ahead > kept:
+            return True
+        return self.line.waiting > kept and self.running_new < self.most_new_work()
 
     def held_by_streams(self) -> bool:
         """Whether operations wait and change streams hold every worker that new work may have."""
@@ -218,6 +222,8 @@ class Schedule:
     def _count_start(self, operation: Operation, now: float) -> None:
         self.running_new += not operation.ahead
         self.streaming += operation.streaming
+        if operation.session is not None:
+            self.line.at_work.add(operation.session)
         wait = self.wait
         if operation.queued:
             seconds = now - operation.submitted
@@ -234,6 +240,8 @@ class Schedule:
         if operation is not None:
             self.running_new -= not operation.ahead
             self.streaming -= operation.streaming
+            if operation.session is not None:
+                self.line.at_work.discard(operation.session)
 
 
 def _streams(worker: Serves) -> bool:
