@@ -157,6 +157,12 @@ class PoolExhaustedError(PoolError, WaitQueueTimeoutError):
         """Say that ``max_waiting`` others wait already, and the whole state of the pool."""
         return cls._telling(snapshot, f"{max_waiting} operation(s) wait already (max_waiting={max_waiting})")
 
+    def with_labels(self, labels: Iterable[str]) -> PoolExhaustedError:
+        """Carry the driver's labels, by which ``with_transaction`` knows what to repeat."""
+        for label in labels:
+            self._add_error_label(label)
+        return self
+
     @classmethod
     def _telling(cls, snapshot: PoolSnapshot, reason: str) -> PoolExhaustedError:
         totals, executor = snapshot.totals, snapshot.executor

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from pymongo import MongoClient, ReadPreference
 
-from async_mongo_pool.errors import PoolClosingError
+from async_mongo_pool.errors import PoolClosingError, PoolExhaustedError
 from tests.pools.subjects import Subject, sleep_on_server
 from tests.timing import now
 
@@ -50,6 +50,73 @@ async def test_a_commit_passes_two_hundred_operations_that_wait_for_it(
     finally:
         await client.drop_database(motor.name)
         await motor.close(drain=1, timeout=5)
+
+
+async def test_with_transaction_begins_anew_after_a_wait_in_the_drivers_queue_that_was_too_long(
+    mongodb_replica_set: ReplicaSet, wait_until_async: Callable[..., Any]
+) -> None:
+    """By the label of the error, which is the driver's."""
+    motor = Subject("motor")
+    client = await motor.initialize(mongodb_replica_set.uri, maxPoolSize=2, minPoolSize=0, waitQueueTimeoutMS=200)
+    accounts = client[motor.name].accounts
+    calls: list[Any] = []
+    held: list[Any] = []
+
+    async def insert(session: Any) -> None:
+        calls.append(session)
+        if len(calls) == 1:
+            # Past our queue, which would keep one connection free.
+            held.extend(asyncio.ensure_future(asyncio.to_thread(_sleep, client.delegate)) for _ in range(2))
+            await wait_until_async(lambda: motor.pool.snapshot().totals.used == 2)
+        await accounts.insert_one({"call": len(calls)}, session=session)
+
+    try:
+        await accounts.insert_one({"call": 0})
+        async with await client.start_session() as session:
+            await session.with_transaction(insert)
+        assert len(calls) > 1
+        assert await accounts.count_documents({}) == 2
+        await asyncio.gather(*held)
+    finally:
+        await motor.close(drain=1, timeout=5)
+
+
+async def test_who_waited_too_long_in_our_queue_gets_the_drivers_label(
+    mongodb_replica_set: ReplicaSet, wait_until_async: Callable[..., Any]
+) -> None:
+    motor, primary = Subject("motor"), mongodb_replica_set.primary
+    # One server, and so one worker.
+    client = await motor.initialize(
+        f"mongodb://{primary.host}:{primary.port}/?directConnection=true",
+        maxPoolSize=1,
+        minPoolSize=0,
+        waitQueueTimeoutMS=150,
+    )
+    try:
+        session = await client.start_session()
+        for name, label in (
+            ("insert", "TransientTransactionError"),
+            ("commit", "UnknownTransactionCommitResult"),
+        ):
+            session.start_transaction()
+            busy = asyncio.ensure_future(sleep_on_server(client, 0.6))
+            await wait_until_async(lambda: motor.pool.snapshot().totals.used == 1)
+            with pytest.raises(PoolExhaustedError) as raised:
+                await (
+                    client[motor.name].accounts.insert_one({}, session=session)
+                    if name == "insert"
+                    else session.commit_transaction()
+                )
+            assert raised.value.has_error_label(label)
+            await busy
+            await session.abort_transaction()
+        await session.end_session()
+    finally:
+        await motor.close(drain=1, timeout=5)
+
+
+def _sleep(client: Any) -> None:
+    client.admin.command("sleep", millis=1000, lock="none")
 
 
 @pytest.mark.parametrize("how", ["abort", "end"])

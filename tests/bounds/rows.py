@@ -235,6 +235,7 @@ ROWS: tuple[Row, ...] = (
     Row("pool.holders", AT_ONCE, lambda scene: scene.pool.holders()),
     Row("pool.retry_stats", AT_ONCE, lambda scene: scene.pool.retry_stats()),
     Row("pool.explain", AT_ONCE, lambda scene: scene.pool.explain()),
+    Row("pool.all_pools", AT_ONCE, lambda scene: scene.pool.all_pools()),
     Row("pool.get_client", AT_ONCE, lambda scene: scene.pool.get_client()),
     Row("pool.get_database", AT_ONCE, lambda scene: scene.pool.get_database("test")),
     Row("pool.get_collection", AT_ONCE, lambda scene: scene.pool.get_collection("a", database="test")),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from itertools import compress
 from typing import TYPE_CHECKING, Any, cast
 
 from pymongo.errors import InvalidOperation
@@ -14,7 +15,7 @@ from async_mongo_pool.forks import StartsAfresh
 from async_mongo_pool.loops import running_loop
 from async_mongo_pool.stats import ExecutorStats, PoolSnapshot, TotalStats
 
-from .calls import FETCHES, NEW, UNSTARTED, read_call
+from .calls import FETCHES, NEW, UNSTARTED, labels_of, read_call
 from .limits import WaitLimits
 from .line import WAITING
 from .mailbox import Mailbox
@@ -172,10 +173,12 @@ class MotorAdmission(StartsAfresh):
         self._set_going(woken, fresh)
         # Taken first: they are part of the state that they are told of.
         snapshot = self.take_snapshot()
+        labels = [labels_of(each.call, each.session) for each in operations]
         with self._lock:
-            refused = [each for each in operations if self._schedule.leave(each, "timeout")]
-        for operation in refused:
-            operation.error = PoolExhaustedError.waited(snapshot, now - operation.submitted, operation.limit)
+            left = [self._schedule.leave(each, "timeout") for each in operations]
+        for operation, its_labels in compress(zip(operations, labels, strict=True), left):
+            error = PoolExhaustedError.waited(snapshot, now - operation.submitted, operation.limit)
+            operation.error = error.with_labels(its_labels)
             operation.settle()
 
     def withdraw(self, operation: Operation) -> None:

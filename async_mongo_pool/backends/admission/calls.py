@@ -17,7 +17,17 @@ try:
 except ImportError:  # a private class
     _LatentCursor = ()
 
-__all__ = ["CONTINUES", "FETCHES", "FINISHES", "NEW", "STREAMS", "UNSTARTED", "finishes_work", "read_call"]
+__all__ = [
+    "CONTINUES",
+    "FETCHES",
+    "FINISHES",
+    "NEW",
+    "STREAMS",
+    "UNSTARTED",
+    "finishes_work",
+    "labels_of",
+    "read_call",
+]
 
 NEW = 0
 """New work: refused while a pool drains."""
@@ -77,6 +87,20 @@ def read_call(call: Any) -> tuple[int, ClientSession | None]:
     if name == "_try_next" and owner is not None and getattr(owner, "delegate", None) is not None:
         return STREAMS, None
     return NEW, None
+
+
+def labels_of(call: Any, session: ClientSession | None) -> tuple[str, ...]:
+    """The labels of an error for a call that could not begin: what the driver says when it finds no connection.
+
+    Args:
+        call: As for ``read_call``.
+        session: What that said of it.
+    """
+    if session is None:
+        return ()
+    arguments: tuple[Any, ...] = getattr(call, "args", ())
+    commits = bool(arguments) and getattr(arguments[0], "__name__", "") == "commit_transaction"
+    return ("UnknownTransactionCommitResult",) if commits else ("TransientTransactionError",)
 
 
 def _owner_of(method: Any) -> Any:

@@ -13,6 +13,8 @@ from async_mongo_pool.errors import PoolError
 from .limits import run_within
 
 if TYPE_CHECKING:
+    from async_mongo_pool.errors import PoolExhaustedError
+
     from .operation import Operation
 
 __all__ = ["Employer", "Worker"]
@@ -26,7 +28,7 @@ class Employer(Protocol):
     def next_operation(self, worker: Worker, done: Operation) -> Operation | None:
         """Count the last operation as done and send it home; wait for the next; None ends the worker."""
 
-    def exhausted(self, call: Any, seconds: float) -> BaseException:
+    def exhausted(self, call: Any, seconds: float) -> PoolExhaustedError:
         """The pool's own error for the driver's."""
 
 
@@ -99,4 +101,4 @@ class Worker:
         began = operation.submitted if operation.queued else self.began
         ours = self._employer.exhausted(call, monotonic() - began)
         ours.__cause__ = error
-        return ours
+        return ours.with_labels(getattr(error, "_error_labels", ()))
