@@ -8,7 +8,7 @@ VENV    ?= .venv-$(VERSION)$(if $(PYMONGO),-pymongo-$(PYMONGO))
 BIN     := $(VENV)/bin
 WORKERS ?= 2
 
-.PHONY: demo test test-core test-all lint format docs bench soak soak-million secrets cancellations clean
+.PHONY: demo test test-core test-all lint format docs bench soak soak-million secrets cancellations faults clean
 
 demo: $(VENV)/.cli,embedded  ## Watch a shared pool serve a real MongoDB
 	$(BIN)/python -m async_mongo_pool demo $(ARGS)
@@ -57,6 +57,9 @@ secrets: $(VENV)/.test  ## A hundred thousand inputs with secrets in them, and n
 cancellations: $(VENV)/.test  ## Twice 10,000 random cancellations on each backend, and nothing is lost (minutes)
 	$(BIN)/python -m tests.cancellation --backend motor $(ARGS)
 	$(BIN)/python -m tests.cancellation --backend pymongo $(ARGS)
+
+faults: $(VENV)/.test  ## Twenty writers on every driver under six faults, as docs/failure.md shows (about 20 minutes)
+	$(BIN)/python -m tests.faults $(ARGS)
 
 $(BIN)/python:
 	@test -n "$(PYTHON)" || { echo "No Python 3.11, 3.12 or 3.13 was found; set PYTHON=/path/to/python."; exit 1; }

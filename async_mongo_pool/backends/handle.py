@@ -270,6 +270,8 @@ class ClientHandle:
         description = getattr(self.driver_client, "topology_description", None)
         servers = description.server_descriptions().values() if description is not None else ()
         met = "; ".join(str(server.error) for server in servers if server.error)
+        if driver_state.is_resolving(self.driver_client):
+            return PoolStartTimeoutError.after(self.pool, seconds, "waiting for the DNS query of the SRV record")
         stage = "waiting for the driver to connect" + (f" ({met})" if met else "")
         return PoolStartTimeoutError.after(self.pool, seconds, stage)
 

@@ -264,7 +264,7 @@ class PoolConfig:
 
     @classmethod
     def fast_failover(cls, uri: str | Secret[str] | None = None, **options: Any) -> PoolConfig:
-        """Use the preset ``fast_failover``: a silent primary is noticed within 2.5 s."""
+        """Use the preset ``fast_failover``: a silent primary is noticed within 3 s."""
         return cls._with_preset("fast_failover", uri, options)
 
     @classmethod

@@ -172,9 +172,17 @@ class FaultProxy:
 
         self._call(order())
 
-    def reset(self) -> int:
-        """Reset all connections (RST), and return how many they were; new ones are accepted."""
-        return self._call(self._reset_pairs(set(self._pairs)))
+    def reset(self, sparing: bytes | None = None) -> int:
+        """Reset connections (RST), and return how many they were; new ones are accepted.
+
+        Args:
+            sparing: Leave those alone whose client began with bytes in which these stand. Default: none.
+        """
+
+        async def order() -> int:
+            return await self._reset_pairs({pair for pair in self._pairs if not _began_with(pair, sparing)})
+
+        return self._call(order())
 
     def refuse(self) -> None:
         """Close the port: who connects is refused. The connections that exist stay; see `reset`."""
@@ -335,6 +343,10 @@ class FaultProxy:
             abort(pair.client)
             self._pairs.discard(pair)
         return len(pairs)
+
+
+def _began_with(pair: _Pair, words: bytes | None) -> bool:
+    return words is not None and bool(pair.pumps) and words in pair.pumps[0].opening
 
 
 def _passed(pair: _Pair) -> list[int]:

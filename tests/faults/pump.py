@@ -43,6 +43,7 @@ class Pump:
     def __init__(
         self, source: socket.socket, target: socket.socket, direction: Direction, listens: asyncio.Event
     ) -> None:
+        self.opening = b""
         self.passed = 0
         self.swallowed = 0
         self._source = source
@@ -66,6 +67,7 @@ class Pump:
         while True:
             await self._listens.wait()
             data = await loop.sock_recv(self._source, CHUNK)
+            self.opening = self.opening or data
             # Stopped while it waited: these bytes are delivered after all, but not before it is over.
             await self._listens.wait()
             await self._queue.put((loop.time() + self._direction.delay, data))

@@ -194,6 +194,21 @@ def test_reset_is_a_reset_on_both_sides(echo: tuple[str, int]) -> None:
         assert proxy.counts().live == 0
 
 
+def test_a_reset_can_spare_some_by_what_they_said_first(proxy: FaultProxy) -> None:
+    with connected(proxy) as spared, connected(proxy) as struck, connected(proxy) as silent:
+        spared.sendall(b"a member")
+        assert said(spared, 8) == b"a member"
+        struck.sendall(b"a client")
+        assert said(struck, 8) == b"a client"
+        struck.sendall(b"a member")
+        assert said(struck, 8) == b"a member"
+        assert proxy.reset(sparing=b"member") == 2
+        for client in (struck, silent):
+            with pytest.raises(ConnectionResetError):
+                client.recv(1)
+        assert asked(spared) == b"hello"
+
+
 def test_a_reset_of_the_server_reaches_the_client() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server, FaultProxy(server.getsockname()[:2]) as proxy:
         server.settimeout(LIMIT)
