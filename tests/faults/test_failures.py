@@ -226,7 +226,7 @@ async def test_a_cancelled_call_made_directly_throws_its_connection_away(
     await subject.close()
 
 
-async def test_a_call_cancelled_while_it_connects_leaves_a_socket_to_the_garbage_collector(
+async def test_a_call_cancelled_while_it_connects_frees_its_place(
     proxy: FaultProxy, wait_until_async: Callable[..., Any]
 ) -> None:
     subject = Subject("pymongo")
