@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from async_mongo_pool.config.options import describe
 from async_mongo_pool.config.redaction import Secret
 from async_mongo_pool.config.sources import from_environment as options_from_environment
-from async_mongo_pool.config.uri import Host, compose, parse_hosts, split, validated_database
+from async_mongo_pool.config.uri import Host, compose, parse_hosts, socket_at, split, validated_database
 from async_mongo_pool.config.vocabulary import POOL_OPTIONS
 from async_mongo_pool.errors import PoolConfigurationError
 
@@ -87,7 +87,7 @@ def _port(value: Any, name: str) -> int:
 
 def _server(host: str, port: int) -> Host:
     if host.endswith(".sock"):
-        return Host(host, None)
+        return socket_at(host)
     if host.count(":") > 1 and not host.startswith("["):
         host = f"[{host}]"
     found = parse_hosts(host)

@@ -18,7 +18,7 @@ from async_mongo_pool.errors import PoolConfigurationError
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["ConnectionString", "Host", "compose", "mask_uri", "split", "validated_database"]
+__all__ = ["ConnectionString", "Host", "compose", "mask_uri", "socket_at", "split", "validated_database"]
 
 SCHEMES = ("mongodb", "mongodb+srv")
 DEFAULT_PORT = 27017
@@ -224,7 +224,7 @@ def _host(entity: str, default_port: int | None) -> Host:
     if entity.endswith(".sock"):
         if "/" in entity:
             raise _problem("each '/' in the path of a Unix socket must be written %2F")
-        return Host(unquote_plus(entity), None)
+        return socket_at(unquote_plus(entity))
     if entity.startswith("["):
         literal = _IPV6.fullmatch(entity)
         if literal is None:
@@ -236,6 +236,17 @@ def _host(entity: str, default_port: int | None) -> Host:
         name, colon, after = entity.partition(":")
         port = after if colon else None
     return Host(_host_name(name), default_port if port is None else _port(port))
+
+
+def socket_at(path: str) -> Host:
+    """Return the Unix socket at a path.
+
+    Raises:
+        PoolConfigurationError: There is an "@" in it: it is an address, perhaps with a password, and no path.
+    """
+    if "@" in path:
+        raise _problem("the path of a Unix socket holds an '@': user name and password do not belong there")
+    return Host(path, None)
 
 
 def _host_name(name: str) -> str:

@@ -251,6 +251,8 @@ def test_the_secrets_of_encryption_options_are_known() -> None:
         lambda: PoolConfig.local("h", "x", password=HIDDEN, username="u"),
         lambda: PoolConfig.local("h", password=HIDDEN),
         lambda: PoolConfig.local(f"u:{HIDDEN}@h"),
+        lambda: PoolConfig.local(f"mongodb:/u:{HIDDEN}@/run/m.sock"),
+        lambda: PoolConfig(mongo_uri=f"mongodb://u%3A{HIDDEN}%40%2Frun%2Fm.sock").explain({}),
         lambda: PoolConfig.replica_set("", "n", password=HIDDEN, username="u"),
         lambda: PoolConfig.atlas(username="u", password=HIDDEN),
         lambda: PoolConfig.atlas(username="u", password=HIDDEN, cluster=f"mongodb+srv://u:{HIDDEN}@h"),
