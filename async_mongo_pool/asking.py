@@ -42,13 +42,13 @@ class Request(NamedTuple):
         return resolve(cast("str | PoolConfig | None", self.connection), self.options, preset=self.preset)
 
     def completed_by(self, remembered: Request) -> Request:
-        """Take from an earlier request what this one, which names no connection, leaves out."""
-        given = {_folded(name) for name in self.options}
+        """Take from an earlier request what this one leaves out."""
+        given = {_folded(name) for name in (*self.options, *_named_in(self.connection))}
         kept = {name: value for name, value in remembered.options.items() if _folded(name) not in given}
         return Request(
-            remembered.connection,
+            remembered.connection if self.connection is None else self.connection,
             self.backend or remembered.backend,
-            self.preset or remembered.preset,
+            self.preset or getattr(self.connection, "preset", None) or remembered.preset,
             {**kept, **self.options},
         )
 
@@ -146,3 +146,15 @@ def _within_deadline(seconds: float) -> float:
 
 def _folded(name: str) -> str:
     return name.replace("_", "").lower()
+
+
+def _named_in(connection: Any) -> list[str]:
+    """The options that a connection string or a ``PoolConfig`` itself sets."""
+    if connection is None or callable(connection):
+        return []
+    try:
+        options = resolve(connection).explain()
+    except PoolConfigurationError:
+        # Incomplete without the others, or wrong: which of the two shows when all is resolved.
+        return []
+    return [option.name for option in options if option.source.startswith(("URI", "argument"))]

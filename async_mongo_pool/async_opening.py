@@ -18,6 +18,7 @@ from .diagnosis import explain_failure, for_log, is_unreachable
 from .errors import PoolClosingError, PoolStartTimeoutError
 from .key_file import refuse_a_locked_key
 from .lifecycle import JOIN_GRACE, Lead, Reuse
+from .loops import is_being_cancelled
 from .pool_base import logger
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
     from .asking import Asking, Manner, Request
     from .backends.handle import AsyncClientHandle
+    from .calls import Call
     from .config import ClientSettings
     from .lifecycle import Attempt, Lifecycle
     from .patience import Patience
@@ -39,7 +41,7 @@ async def open_handle(
     pool: type[PoolBase],
     request: Request,
     manner: Manner,
-    ticket: object | None = None,
+    call: Call,
 ) -> AsyncClientHandle:
     """Open the pool's client, or share what is open or being opened.
 
@@ -47,7 +49,7 @@ async def open_handle(
         pool: The pool class.
         request: What was asked for.
         manner: How.
-        ticket: A scope's, which never replaces; None for ``initialize``.
+        call: The call that asks.
 
     Raises:
         PyMongoError: As ``initialize`` documents.
@@ -57,7 +59,7 @@ async def open_handle(
     arrival = lifecycle.arrival()
     seconds = asking.seconds(manner.timeout)
     deadline = time.monotonic() + seconds
-    if ticket is not None and asking.settings is None:
+    if call.by_scope and asking.settings is None:
         # A scope has to know what a callable means, to tell whether it shares what is open.
         await _find_out(lifecycle, asking, deadline)
     here = asyncio.get_running_loop()
@@ -65,7 +67,7 @@ async def open_handle(
     await _within(deadline, lock.acquire(), lifecycle.name, seconds)
     try:
         while True:
-            step = lifecycle.claim(asking, arrival, deadline, here, ticket)
+            step = lifecycle.claim(asking, arrival, deadline, call)
             if isinstance(step, Reuse):
                 return cast("AsyncClientHandle", step.handle)
             if isinstance(step, Lead):
@@ -80,7 +82,11 @@ async def open_handle(
 
 
 async def open_patiently(
-    pool: type[PoolBase], request: Request, manner: Manner, patience: Patience
+    pool: type[PoolBase],
+    request: Request,
+    manner: Manner,
+    patience: Patience,
+    ticket: object | None = None,
 ) -> AsyncClientHandle:
     """``open_handle``, again and again while no server can be reached, for as long as the caller is patient.
 
@@ -89,19 +95,25 @@ async def open_patiently(
         request: What was asked for.
         manner: How.
         patience: For how long, and what then.
+        ticket: A scope's, which never replaces; None for ``initialize`` and ``rotate``.
 
     Raises:
         PyMongoError: As ``initialize`` documents.
     """
-    while True:
-        try:
-            return await open_handle(pool, request, manner._replace(degraded=patience.gives_in()))
-        except PyMongoError as error:
-            pause = patience.pause(error)
-            if pause is None:
-                raise
-            logger.info("%s: trying again in %.2f s: %s", pool._lifecycle.name, pause, error)
-        await asyncio.sleep(pause)
+    name = pool._lifecycle.name
+    with pool._lifecycle.calling(asyncio.get_running_loop(), ticket) as call:
+        while True:
+            try:
+                return await open_handle(pool, request, manner._replace(degraded=patience.gives_in()), call)
+            except PyMongoError as error:
+                pause = patience.pause(error)
+                if pause is None:
+                    raise
+                logger.info("%s: trying again in %.2f s: %s", name, pause, error)
+            with suppress(TimeoutError):
+                await wait_in_loop(call.closed, pause)
+            if call.closed.done():
+                raise PoolClosingError.of(name)
 
 
 async def _within(deadline: float, waiting: Coroutine[Any, Any, Any], name: str, seconds: float) -> None:
@@ -120,8 +132,8 @@ async def _lead(
     failure: Exception | None = None
     began = time.monotonic()
     try:
-        if step.dead is not None:
-            pool._finish_dead(step.dead)
+        for dead in step.dead:
+            pool._finish_dead(dead)
         settings = asking.settings
         if settings is None:
             settings = await _called(lifecycle.name, asking, deadline)
@@ -129,7 +141,7 @@ async def _lead(
             if alike is not None:
                 return cast("AsyncClientHandle", alike), None
             asking.found(settings)
-        handle = _create(pool, asking.backend, settings)
+        handle = step.attempt.handle = _create(pool, asking.backend, settings)
         async with _closed_if_it_fails(handle, deadline):
             try:
                 start = handle.start(max(deadline - time.monotonic(), 0.001), warm_up=asking.manner.warm_up)
@@ -243,6 +255,8 @@ async def _tell_user(handle: AsyncClientHandle, replaced: AsyncClientHandle) -> 
         outcome = callback(replaced.client, handle.client)
         if inspect.isawaitable(outcome):
             await outcome
-    except Exception as error:
+    except (Exception, asyncio.CancelledError) as error:
+        if is_being_cancelled():
+            raise
         told = for_log(error, handle.settings, replaced.settings)
         logger.error("%s: on_replace failed; the pool goes on with its new client", handle.pool, exc_info=told)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias, cast, overl
 
 from .asking import Manner, Request
 from .async_access import AsyncAccess, Backend, ClientT
-from .async_opening import open_handle, open_patiently
+from .async_opening import open_patiently
 from .bounds import close_grace
 from .daemon import wait_in_loop
 from .errors import PoolLoopError
@@ -112,11 +112,12 @@ class AsyncMongoDBConnectionPool(AsyncHealth, AsyncRetrying, AsyncAccess[ClientT
 
         Args:
             connection: A connection string, a ``PoolConfig``, or a callable (sync or async) that returns one
-                and is called whenever a connection has to be made. None: what ``initialize`` or ``configure``
-                was given before, completed by what is given here, else ``MONGODB_URI``.
+                and is called for each client that is made. None: what ``initialize`` or ``configure`` was given
+                before, completed by what is given here, else ``MONGODB_URI``.
             backend: "motor" (AsyncIOMotorClient) or "pymongo" (AsyncMongoClient); default: the class's.
-            timeout: Seconds for everything; default: ``serverSelectionTimeoutMS`` (5 s). Who waits for
-                another caller's attempt gives it half a second more to report.
+            timeout: Seconds for everything, with ``retry_for`` for each attempt; default:
+                ``serverSelectionTimeoutMS`` (5 s). Who waits for another caller's attempt gives it half a second
+                more to report.
             warm_up: Wait, within ``timeout``, until minPoolSize connections are open.
             preset: "development", "production", "high_concurrency", "serverless" or "fast_failover": other
                 defaults.
@@ -135,6 +136,7 @@ class AsyncMongoDBConnectionPool(AsyncHealth, AsyncRetrying, AsyncAccess[ClientT
         Raises:
             PoolConfigurationError: An option, a value or the connection string cannot be used.
             PoolLoopError: The client is bound to another event loop that is still running.
+            PoolClosingError: The pool was closed meanwhile.
             PoolStartTimeoutError: It took longer than ``timeout``.
             PyMongoError: Whatever the driver met while connecting, its text without secrets.
         """
@@ -159,10 +161,12 @@ class AsyncMongoDBConnectionPool(AsyncHealth, AsyncRetrying, AsyncAccess[ClientT
         """Replace the client by a new one, also when nothing in the configuration differs.
 
         For credentials that changed, and for servers that moved behind the same name. A callable connection is
-        called again. The new client is opened first; if that fails the old one stays.
+        called again. The new client is opened first; if that fails the old one stays. Concurrent calls share a
+        client that was begun after they were.
 
         Args:
-            connection: As for ``initialize``; None: what was given before, completed by ``options``.
+            connection: As for ``initialize``; None: what was given before. Backend, preset and options that
+                were given before stay, but for those that ``options`` or this connection itself names.
             timeout: As for ``initialize``.
             warm_up: As for ``initialize``.
             **options: As for ``initialize``.
@@ -175,7 +179,8 @@ class AsyncMongoDBConnectionPool(AsyncHealth, AsyncRetrying, AsyncAccess[ClientT
         """
         request = Request(connection, None, None, options)
         del connection, options
-        return cast("ClientT", (await open_handle(cls, request, Manner(timeout, warm_up, fresh=True))).client)
+        manner = Manner(timeout, warm_up, fresh=True)
+        return cast("ClientT", (await open_patiently(cls, request, manner, Patience())).client)
 
     @overload
     @classmethod
@@ -187,6 +192,8 @@ class AsyncMongoDBConnectionPool(AsyncHealth, AsyncRetrying, AsyncAccess[ClientT
         timeout: float | None = None,
         warm_up: bool = False,
         preset: str | None = None,
+        retry_for: float | None = None,
+        on_failure: OnFailure = "raise",
         **options: Any,
     ) -> AbstractAsyncContextManager[ClientT]: ...
     @overload
@@ -199,6 +206,8 @@ class AsyncMongoDBConnectionPool(AsyncHealth, AsyncRetrying, AsyncAccess[ClientT
         timeout: float | None = None,
         warm_up: bool = False,
         preset: str | None = None,
+        retry_for: float | None = None,
+        on_failure: OnFailure = "raise",
         **options: Any,
     ) -> AbstractAsyncContextManager[MotorClient]: ...
     @overload
@@ -211,6 +220,8 @@ class AsyncMongoDBConnectionPool(AsyncHealth, AsyncRetrying, AsyncAccess[ClientT
         timeout: float | None = None,
         warm_up: bool = False,
         preset: str | None = None,
+        retry_for: float | None = None,
+        on_failure: OnFailure = "raise",
         **options: Any,
     ) -> AbstractAsyncContextManager[PyMongoClient]: ...
 
@@ -223,6 +234,8 @@ class AsyncMongoDBConnectionPool(AsyncHealth, AsyncRetrying, AsyncAccess[ClientT
         timeout: float | None = None,
         warm_up: bool = False,
         preset: str | None = None,
+        retry_for: float | None = None,
+        on_failure: OnFailure = "raise",
         **options: Any,
     ) -> Any:
         """Open the pool for the length of an ``async with`` block, or share the open one.
@@ -236,20 +249,26 @@ class AsyncMongoDBConnectionPool(AsyncHealth, AsyncRetrying, AsyncAccess[ClientT
             timeout: Seconds for opening.
             warm_up: Wait until minPoolSize connections are open.
             preset: Other defaults.
+            retry_for: Seconds for which to try again.
+            on_failure: "raise" or "degraded".
             **options: Any option of the driver, and ours.
 
         Raises:
             PoolConfigurationConflict: On entry: the pool is open with another configuration.
             PyMongoError: On entry: as for ``initialize``.
         """
-        return cls._scope(Request(connection, backend, preset, options), Manner(timeout, warm_up))
+        request = Request(connection, backend, preset, options)
+        return cls._scope(request, Manner(timeout, warm_up), retry_for, on_failure)
 
     @classmethod
     @asynccontextmanager
-    async def _scope(cls, request: Request, manner: Manner) -> AsyncIterator[Any]:
+    async def _scope(
+        cls, request: Request, manner: Manner, retry_for: float | None, on_failure: OnFailure
+    ) -> AsyncIterator[Any]:
         ticket = cls._lifecycle.enter_scope()
         try:
-            handle = await open_handle(cls, request, manner, ticket)
+            patience = Patience.of(retry_for, on_failure)
+            handle = await open_patiently(cls, request, manner, patience, ticket)
             yield handle.client
         finally:
             await cls._finish(cls._lifecycle.leave_scope(ticket), drain=5, timeout=10)

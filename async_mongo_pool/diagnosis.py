@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from pymongo.errors import ConfigurationError, ConnectionFailure, WaitQueueTimeoutError
 
@@ -19,9 +19,12 @@ if TYPE_CHECKING:
 
 __all__ = ["explain_failure", "for_log", "is_unreachable"]
 
+ErrorT = TypeVar("ErrorT", bound=BaseException)
+
 _UNTRUSTED = r"CERTIFICATE_VERIFY_FAILED"
 
-_NO_NAME_SERVER = r"resolution lifetime expired|[Aa]ll nameservers failed"
+_NO_NAME_SERVER = r"resolution lifetime expired|[Aa]ll nameservers failed|The DNS operation timed out"
+"""What dnspython says of an SRV record while no name server answers: not that there is no such record."""
 
 _NO_ANSWER = "the server does not answer: check the address, firewalls and whether it is overloaded"
 
@@ -83,6 +86,8 @@ def is_unreachable(error: BaseException) -> bool:
 
     Wrong credentials, a wrong configuration and a certificate that is not trusted do not. Name servers that are
     silent are none of these, although the driver calls what it meets with an SRV record a wrong configuration.
+    A wrong ``replicaSet`` and TLS on one side only count as unreachable: a set that is being initiated and a
+    server that is being set up look the same.
     """
     if isinstance(error, ConfigurationError):
         return re.search(_NO_NAME_SERVER, str(error)) is not None
@@ -129,7 +134,7 @@ def explain_failure(
     return clean
 
 
-def for_log(error: Exception, *settings: ClientSettings) -> Exception:
+def for_log(error: ErrorT, *settings: ClientSettings) -> ErrorT:
     """An error of a callback of the user's as it may be logged with its traceback.
 
     Args:
@@ -143,7 +148,7 @@ def for_log(error: Exception, *settings: ClientSettings) -> Exception:
     return _scrubbed(error, settings).with_traceback(error.__traceback__)
 
 
-def _scrubbed(error: Exception, settings: Sequence[ClientSettings]) -> Exception:
+def _scrubbed(error: ErrorT, settings: Sequence[ClientSettings]) -> ErrorT:
     one = settings[0].redactor if len(settings) == 1 else Redactor.of_all(each.redactor for each in settings)
     return one.scrub_exception(error)
 

@@ -8,20 +8,22 @@ from __future__ import annotations
 
 import itertools
 import threading
-from concurrent.futures import Future
-from dataclasses import dataclass, field
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, cast
 
 from pymongo.errors import ServerSelectionTimeoutError
 
 from .asking import AS_USUAL, Asking, Manner, Request
+from .calls import Attempt, Call, Join, Lead, Reuse
 from .config.options import describe as describe_value
+from .diagnosis import is_unreachable
 from .errors import PoolClosingError, PoolConfigurationConflict, PoolConfigurationError, PoolLoopError
 from .loops import LoopLocks, describe, is_gone
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
-    from collections.abc import Hashable
+    from collections.abc import Hashable, Iterator
+    from concurrent.futures import Future
 
     from .backends.handle import ClientHandle
     from .config import ClientSettings
@@ -35,53 +37,14 @@ _REMEMBERED_SPELLINGS = 8
 """How many ways of asking for the open configuration are recognised without resolving them again."""
 
 
-@dataclass(slots=True, eq=False)
-class Attempt:
-    """One try to open a client; at most one is in flight for a pool, over all loops and threads."""
-
-    serial: int
-    key: Hashable
-    by_scope: bool
-    deadline: float
-    unwanted: Future[None] = field(default_factory=Future)
-    """Done when the pool was closed meanwhile: whoever leads stops waiting for a server."""
-    done: Future[None] = field(default_factory=Future)
-
-    def __post_init__(self) -> None:
-        # From here on a cancelled waiter of theirs cancels neither.
-        self.unwanted.set_running_or_notify_cancel()
-        self.done.set_running_or_notify_cancel()
-
-
-@dataclass(frozen=True, slots=True)
-class Reuse:
-    """The pool is open as asked."""
-
-    handle: ClientHandle
-
-
-@dataclass(frozen=True, slots=True)
-class Join:
-    """Another loop or thread is connecting: wait for it, then ask again."""
-
-    attempt: Attempt
-
-
-@dataclass(frozen=True, slots=True)
-class Lead:
-    """It is the caller's turn to connect; a client that was found dead is to be finished off first."""
-
-    attempt: Attempt
-    dead: ClientHandle | None = None
-
-
 class _Opened:
     """The open client, in one object so that the fast path reads a consistent whole without a lock."""
 
-    __slots__ = ("client", "handle", "key", "loop", "spellings")
+    __slots__ = ("client", "handle", "key", "loop", "serial", "spellings")
 
-    def __init__(self, handle: ClientHandle, asking: Asking, key: Hashable) -> None:
+    def __init__(self, handle: ClientHandle, asking: Asking, key: Hashable, serial: int) -> None:
         self.handle = handle
+        self.serial = serial
         self.client = handle.client
         self.loop = handle.loop
         self.key = key
@@ -132,10 +95,12 @@ class Lifecycle:
         self.retired: list[ClientHandle] = []
         self.closing: list[ClientHandle] = []
         self._attempt: Attempt | None = None
+        self._abandoned: list[ClientHandle] = []
         self._serials = itertools.count(1)
         self._last_serial = 0
         self._failure: tuple[Attempt, Exception] | None = None
         self._epoch = object()
+        self._calls: set[Call] = set()
         self._scopes = 0
         self._opened_by_scope = False
 
@@ -177,61 +142,73 @@ class Lifecycle:
         remembered = self._remembered or self._configured
         if remembered is not None and request.is_empty():
             request = remembered
-        elif remembered is not None and request.connection is None:
+        elif remembered is not None and (manner.fresh or request.connection is None):
             request = request.completed_by(remembered)
         return Asking(request, self._known(request.backend or self.backend), manner)
+
+    @contextmanager
+    def calling(self, here: AbstractEventLoop | None, ticket: object | None = None) -> Iterator[Call]:
+        """Know of a call that may open the pool, for as long as it is under way.
+
+        Args:
+            here: The caller's event loop, None in the twin.
+            ticket: A scope's, which opens or shares, and never replaces.
+        """
+        with self.mutex:
+            call = Call(ticket or self._epoch, self._last_serial, ticket is not None, here)
+            self._calls.add(call)
+        try:
+            yield call
+        finally:
+            with self.mutex:
+                self._calls.discard(call)
 
     def arrival(self) -> int:
         """A serial number: failures of attempts with it or a later one happened during the caller's call."""
         with self.mutex:
-            return self._attempt.serial if self._attempt else self._last_serial + 1
+            attempt = self._under_way()
+            return attempt.serial if attempt else self._last_serial + 1
 
-    def claim(
-        self,
-        asking: Asking,
-        arrival: int,
-        deadline: float,
-        here: AbstractEventLoop | None,
-        ticket: object | None = None,
-    ) -> Reuse | Join | Lead:
-        """Decide what a caller of ``initialize`` or ``scope`` does next.
+    def claim(self, asking: Asking, arrival: int, deadline: float, call: Call) -> Reuse | Join | Lead:
+        """Decide what a caller of ``initialize``, ``rotate`` or ``scope`` does next.
 
         Args:
             asking: What the caller asks for.
             arrival: What ``arrival()`` returned when the call began.
             deadline: When the caller gives up, by the monotonic clock.
-            here: The caller's event loop, None in the twin.
-            ticket: A scope's, which opens or shares, and never replaces; None for ``initialize``.
+            call: The call.
 
         Raises:
-            PoolClosingError: The pool was closed while the scope waited to enter.
+            PoolClosingError: The pool was closed since the call began.
             PoolConfigurationConflict: A scope asks for something else than the open configuration.
             PoolLoopError: The client belongs to a loop that is alive elsewhere.
             Exception: An attempt that the caller waited for, with an equal configuration, failed with this.
         """
         with self.mutex:
-            if ticket is not None and ticket is not self._epoch:
+            if call.epoch is not self._epoch:
                 raise PoolClosingError.of(self.name)
             opened = self.opened
-            dead = None
-            if opened is not None and self._is_dead(opened, here):
-                dead, opened = opened.handle, None
+            if opened is not None and self._is_dead(opened, call.loop):
+                opened = None
             if opened is not None:
-                if self._equal(opened, asking):
+                if self._equal(opened, asking, call):
                     opened.recognise(asking.request)
                     return Reuse(opened.handle)
-                if ticket is not None:
+                if call.by_scope:
                     raise self._conflict(opened, asking)
             if (error := self._shared_failure(asking, arrival, deadline)) is not None:
                 raise error from None
-            if self._attempt is not None:
-                return Join(self._attempt)
-            if dead is not None:
+            if (attempt := self._under_way()) is not None:
+                return Join(attempt)
+            dead = self._abandoned
+            if self.opened is not None and opened is None:
+                dead = [*dead, self.opened.handle]
                 self.opened = None
-                self.closing.append(dead)
+            self.closing.extend(dead)
+            self._abandoned = []
             self._last_serial = next(self._serials)
-            self._attempt = Attempt(self._last_serial, asking.key, ticket is not None, deadline)
-            return Lead(self._attempt, dead)
+            self._attempt = Attempt(self._last_serial, asking.key, call.by_scope, deadline, call.loop)
+            return Lead(self._attempt, tuple(dead))
 
     def opened_alike(self, asking: Asking, settings: ClientSettings) -> ClientHandle | None:
         """The open handle if a callable has returned just what is open."""
@@ -255,7 +232,8 @@ class Lifecycle:
         with self.mutex:
             if attempt.unwanted.done():
                 raise PoolClosingError.of(self.name)
-            before, self.opened = self.opened, _Opened(handle, asking, (asking.backend, handle.settings.key))
+            key = (asking.backend, handle.settings.key)
+            before, self.opened = self.opened, _Opened(handle, asking, key, attempt.serial)
             self.opened_order = next(_opening_order)
             self._remembered = asking.request
             self._failure = None
@@ -273,7 +251,7 @@ class Lifecycle:
                 self._attempt = None
             if error is not None and not attempt.unwanted.done():
                 self._failure = (attempt, _copy_of(error))
-        attempt.done.set_result(None)
+            _complete(attempt.done)
 
     # Closing
 
@@ -287,11 +265,14 @@ class Lifecycle:
         self._scopes = 0
         self._remembered = None
         self._failure = None
-        if self._attempt is not None and not self._attempt.unwanted.done():
-            self._attempt.unwanted.set_result(None)
+        if (attempt := self._under_way()) is not None:
+            _complete(attempt.unwanted)
+        calls, self._calls = self._calls, set()
+        for call in calls:
+            _complete(call.closed)
         opened, self.opened = self.opened, None
-        handles = [*([opened.handle] if opened else []), *self.retired]
-        self.retired = []
+        handles = [*([opened.handle] if opened else []), *self.retired, *self._abandoned]
+        self.retired, self._abandoned = [], []
         self.closing.extend(handles)
         return list(self.closing)
 
@@ -324,7 +305,8 @@ class Lifecycle:
     def is_idle(self) -> bool:
         """Whether nothing is open, being opened or being closed."""
         with self.mutex:
-            return not (self.opened or self._attempt or self.retired or self.closing)
+            opening = self._under_way() or any(call.is_alive() for call in self._calls)
+            return not (self.opened or opening or self.retired or self.closing)
 
     # Processes
 
@@ -349,6 +331,15 @@ class Lifecycle:
 
     # Pieces
 
+    def _under_way(self) -> Attempt | None:
+        """The attempt in flight; one whose event loop has ended is given up, as nobody there will settle it."""
+        attempt = self._attempt
+        if attempt is not None and attempt.loop is not None and is_gone(attempt.loop):
+            _complete(attempt.unwanted)
+            self._abandoned.extend([attempt.handle] if attempt.handle is not None else [])
+            self.settle(attempt)
+        return self._attempt
+
     def _is_dead(self, opened: _Opened, here: AbstractEventLoop | None) -> bool:
         """Whether the client's loop is gone, or somebody closed it behind our back: it counts as not open."""
         if opened.handle.is_closed():
@@ -366,6 +357,8 @@ class Lifecycle:
         failed, error = self._failure
         if failed.serial < arrival or failed.key != asking.key:
             return None
+        if self.may_open_degraded(asking) and is_unreachable(error):
+            return None
         # Somebody with more patience than the attempt had tries again.
         out_of_time = isinstance(error, ServerSelectionTimeoutError) or getattr(error, "timeout", False)
         return None if out_of_time and deadline > failed.deadline + JOIN_GRACE else _copy_of(error)
@@ -376,15 +369,23 @@ class Lifecycle:
             raise PoolConfigurationError(f"backend={describe_value(backend)} is not known here: use {known}.")
         return backend
 
-    def _equal(self, opened: _Opened, asking: Asking) -> bool:
+    def _equal(self, opened: _Opened, asking: Asking, call: Call) -> bool:
+        if asking.manner.fresh and opened.serial <= call.serial:
+            # Whoever wants a new client is content with one that somebody has begun to open since.
+            return False
         # A callable has no settings before it is called, but the same way of asking means the same.
-        return not asking.manner.fresh and (opened.key == asking.key or asking.request in opened.spellings)
+        return opened.key == asking.key or asking.request in opened.spellings
 
     def _conflict(self, opened: _Opened, asking: Asking) -> PoolConfigurationConflict:
         differing = list(opened.handle.settings.differing(cast("ClientSettings", asking.settings)))
         if opened.handle.backend != asking.backend:
             differing.append("backend")
         return PoolConfigurationConflict.between(self.name, differing)
+
+
+def _complete(future: Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)
 
 
 def _copy_of(error: Exception) -> Exception:

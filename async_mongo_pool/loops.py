@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-__all__ = ["LoopLocks", "describe", "is_gone", "running_loop"]
+__all__ = ["LoopLocks", "describe", "is_being_cancelled", "is_gone", "running_loop"]
 
 
 running_loop = asyncio._get_running_loop
@@ -14,6 +14,12 @@ running_loop = asyncio._get_running_loop
 def is_gone(loop: asyncio.AbstractEventLoop) -> bool:
     """Whether a loop is closed or stopped: nothing that is bound to it can work."""
     return loop.is_closed() or not loop.is_running()
+
+
+def is_being_cancelled() -> bool:
+    """Whether the running task is itself cancelled: what a callback of the user's raises may be another task's."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 def describe(loop: asyncio.AbstractEventLoop | None) -> str:

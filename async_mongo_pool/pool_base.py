@@ -75,12 +75,7 @@ class PoolBase:
     @classmethod
     def all_pools(cls) -> list[type[Self]]:
         """Every pool class of this twin that exists, open or not, in no order; memory only, any thread."""
-        while True:
-            try:
-                return list(cast("weakref.WeakSet[type[Self]]", cls._pools))
-            except RuntimeError:
-                # Another thread made a pool meanwhile. That is rare, so the next look succeeds.
-                continue
+        return processes.copy_of(cast("weakref.WeakSet[type[Self]]", cls._pools))
 
     def __new__(cls) -> Self:
         """The one instance of this pool; its ``repr`` is one line of state."""
@@ -295,9 +290,12 @@ class PoolBase:
             size = settings.value("maxPoolSize") or "unlimited"
             logger.info("%s opened %s with %s, maxPoolSize %s", name, settings.masked_uri, handle.backend, size)
             return
-        differing = list(handle.settings.differing(replaced.settings)) or ["backend"]
-        logger.info("%s replaced its client; these differ: %s", name, ", ".join(differing))
-        if _BY_IDENTITY.issuperset(differing):
+        differing = list(handle.settings.differing(replaced.settings))
+        if handle.backend != replaced.backend:
+            differing.append("backend")
+        what = f"these differ: {', '.join(differing)}" if differing else "nothing differs"
+        logger.info("%s replaced its client; %s", name, what)
+        if differing and _BY_IDENTITY.issuperset(differing):
             logger.warning(
                 "%s: only %s differ, and these compare by identity: make them once, not anew in every call, "
                 "or every call replaces the client",
@@ -313,7 +311,7 @@ class PoolBase:
     @classmethod
     def _opened_without_server(cls, handle: ClientHandle, error: Exception) -> None:
         logger.warning(
-            "%s is opened although no server can be reached, and becomes ready when one appears: %s",
+            "%s is opened although no server can be used, and becomes ready when one can: %s",
             cls._lifecycle.name,
             handle.settings.redactor.scrub(str(error)),
         )

@@ -8,18 +8,21 @@ import threading
 import time
 import weakref
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from .backends import driver_state
 from .observers import log_thread
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from types import SimpleNamespace
 
     from .backends.handle import ClientHandle
     from .lifecycle import Lifecycle
 
-__all__ = ["keep_open", "let_go", "register"]
+__all__ = ["copy_of", "keep_open", "let_go", "register"]
+
+T = TypeVar("T")
 
 EXIT_BUDGET = 1.0
 """Seconds that an exiting process waits for running operations, over all pools."""
@@ -43,6 +46,16 @@ def register(lifecycle: Lifecycle) -> None:
     _all.add(lifecycle)
 
 
+def copy_of(kept: Iterable[T]) -> list[T]:
+    """What a set holds that other threads change."""
+    while True:
+        try:
+            return list(kept)
+        except RuntimeError:
+            # It was changed meanwhile. That is rare, so the next look succeeds.
+            continue
+
+
 def keep_open(lifecycle: Lifecycle) -> None:
     """Let an open pool take part in the exit of the process."""
     _open.add(lifecycle)
@@ -54,8 +67,8 @@ def let_go(lifecycle: Lifecycle) -> None:
 
 
 def _everything() -> set[Lifecycle]:
-    # Copies first: other threads open and close pools meanwhile.
-    return {*list(_all), *list(_open)}
+    # Other threads make, open and close pools meanwhile.
+    return {*copy_of(_all), *copy_of(_open)}
 
 
 def _before_fork() -> None:

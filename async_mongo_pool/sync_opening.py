@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from .asking import Asking, Manner, Request
     from .backends.pymongo_sync import PyMongoSyncHandle
+    from .calls import Call
     from .config import ClientSettings
     from .lifecycle import Lifecycle
     from .patience import Patience
@@ -38,7 +39,7 @@ def open_handle(
     pool: type[PoolBase],
     request: Request,
     manner: Manner,
-    ticket: object | None = None,
+    call: Call,
 ) -> PyMongoSyncHandle:
     """Open the pool's client, or share what is open or being opened.
 
@@ -46,7 +47,7 @@ def open_handle(
         pool: The pool class.
         request: What was asked for.
         manner: How.
-        ticket: A scope's, which never replaces; None for ``initialize``.
+        call: The call that asks.
 
     Raises:
         PyMongoError: As ``initialize`` documents.
@@ -56,14 +57,14 @@ def open_handle(
     arrival = lifecycle.arrival()
     seconds = asking.seconds(manner.timeout)
     deadline = time.monotonic() + seconds
-    if ticket is not None and asking.settings is None:
+    if call.by_scope and asking.settings is None:
         # A scope has to know what a callable means, to tell whether it shares what is open.
         _find_out(lifecycle, asking, deadline)
     lock = lifecycle.thread_lock
     if not lock.acquire(timeout=max(deadline - time.monotonic(), 0) + JOIN_GRACE):
         raise PoolStartTimeoutError.after(lifecycle.name, seconds, "waiting for another initialize")
     try:
-        step = lifecycle.claim(asking, arrival, deadline, None, ticket)
+        step = lifecycle.claim(asking, arrival, deadline, call)
         if isinstance(step, Reuse):
             return cast("PyMongoSyncHandle", step.handle)
         if not isinstance(step, Lead):
@@ -78,7 +79,11 @@ def open_handle(
 
 
 def open_patiently(
-    pool: type[PoolBase], request: Request, manner: Manner, patience: Patience
+    pool: type[PoolBase],
+    request: Request,
+    manner: Manner,
+    patience: Patience,
+    ticket: object | None = None,
 ) -> PyMongoSyncHandle:
     """``open_handle``, again and again while no server can be reached, for as long as the caller is patient.
 
@@ -87,19 +92,24 @@ def open_patiently(
         request: What was asked for.
         manner: How.
         patience: For how long, and what then.
+        ticket: A scope's, which never replaces; None for ``initialize`` and ``rotate``.
 
     Raises:
         PyMongoError: As ``initialize`` documents.
     """
-    while True:
-        try:
-            return open_handle(pool, request, manner._replace(degraded=patience.gives_in()))
-        except PyMongoError as error:
-            pause = patience.pause(error)
-            if pause is None:
-                raise
-            logger.info("%s: trying again in %.2f s: %s", pool._lifecycle.name, pause, error)
-        time.sleep(pause)
+    name = pool._lifecycle.name
+    with pool._lifecycle.calling(None, ticket) as call:
+        while True:
+            try:
+                return open_handle(pool, request, manner._replace(degraded=patience.gives_in()), call)
+            except PyMongoError as error:
+                pause = patience.pause(error)
+                if pause is None:
+                    raise
+                logger.info("%s: trying again in %.2f s: %s", name, pause, error)
+            wait((call.closed,), pause)
+            if call.closed.done():
+                raise PoolClosingError.of(name)
 
 
 def _lead(
@@ -109,8 +119,8 @@ def _lead(
     failure: Exception | None = None
     began = time.monotonic()
     try:
-        if step.dead is not None:
-            pool._finish_dead(step.dead)
+        for dead in step.dead:
+            pool._finish_dead(dead)
         settings = asking.settings
         if settings is None:
             settings = _called(lifecycle.name, asking, deadline)

@@ -12,7 +12,7 @@ from .patience import OnFailure, Patience
 from .pool_base import PoolBase
 from .report import NOT_INITIALIZED
 from .retry.sync_retrying import SyncRetrying
-from .sync_opening import open_handle, open_patiently
+from .sync_opening import open_patiently
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -67,11 +67,12 @@ class MongoDBConnectionPool(SyncHealth, SyncRetrying, PoolBase):
 
         Args:
             connection: A connection string, a ``PoolConfig``, or a callable that returns one and is called
-                whenever a connection has to be made. None: what ``initialize`` or ``configure`` was given
-                before, completed by what is given here, else ``MONGODB_URI``.
+                for each client that is made. None: what ``initialize`` or ``configure`` was given before,
+                completed by what is given here, else ``MONGODB_URI``.
             backend: "pymongo", the only one here.
-            timeout: Seconds for everything; default: ``serverSelectionTimeoutMS`` (5 s). Who waits for
-                another caller's attempt gives it half a second more to report.
+            timeout: Seconds for everything, with ``retry_for`` for each attempt; default:
+                ``serverSelectionTimeoutMS`` (5 s). Who waits for another caller's attempt gives it half a second
+                more to report.
             warm_up: Wait, within ``timeout``, until minPoolSize connections are open.
             preset: "development", "production", "high_concurrency", "serverless" or "fast_failover": other
                 defaults.
@@ -89,6 +90,7 @@ class MongoDBConnectionPool(SyncHealth, SyncRetrying, PoolBase):
 
         Raises:
             PoolConfigurationError: An option, a value or the connection string cannot be used.
+            PoolClosingError: The pool was closed meanwhile.
             PoolStartTimeoutError: It took longer than ``timeout``.
             PyMongoError: Whatever the driver met while connecting, its text without secrets.
         """
@@ -113,10 +115,12 @@ class MongoDBConnectionPool(SyncHealth, SyncRetrying, PoolBase):
         """Replace the client by a new one, also when nothing in the configuration differs.
 
         For credentials that changed, and for servers that moved behind the same name. A callable connection is
-        called again. The new client is opened first; if that fails the old one stays.
+        called again. The new client is opened first; if that fails the old one stays. Concurrent calls share a
+        client that was begun after they were.
 
         Args:
-            connection: As for ``initialize``; None: what was given before, completed by ``options``.
+            connection: As for ``initialize``; None: what was given before. Backend, preset and options that
+                were given before stay, but for those that ``options`` or this connection itself names.
             timeout: As for ``initialize``.
             warm_up: As for ``initialize``.
             **options: As for ``initialize``.
@@ -129,7 +133,7 @@ class MongoDBConnectionPool(SyncHealth, SyncRetrying, PoolBase):
         """
         request = Request(connection, None, None, options)
         del connection, options
-        return open_handle(cls, request, Manner(timeout, warm_up, fresh=True)).client
+        return open_patiently(cls, request, Manner(timeout, warm_up, fresh=True), Patience()).client
 
     @classmethod
     def get_client(cls, backend: Backend | None = None) -> Client | None:
@@ -187,6 +191,8 @@ class MongoDBConnectionPool(SyncHealth, SyncRetrying, PoolBase):
         timeout: float | None = None,
         warm_up: bool = False,
         preset: str | None = None,
+        retry_for: float | None = None,
+        on_failure: OnFailure = "raise",
         **options: Any,
     ) -> AbstractContextManager[Client]:
         """Open the pool for the length of a ``with`` block, or share the open one.
@@ -200,20 +206,26 @@ class MongoDBConnectionPool(SyncHealth, SyncRetrying, PoolBase):
             timeout: Seconds for opening.
             warm_up: Wait until minPoolSize connections are open.
             preset: Other defaults.
+            retry_for: Seconds for which to try again.
+            on_failure: "raise" or "degraded".
             **options: Any option of the driver, and ours.
 
         Raises:
             PoolConfigurationConflict: On entry: the pool is open with another configuration.
             PyMongoError: On entry: as for ``initialize``.
         """
-        return cls._scope(Request(connection, backend, preset, options), Manner(timeout, warm_up))
+        request = Request(connection, backend, preset, options)
+        return cls._scope(request, Manner(timeout, warm_up), retry_for, on_failure)
 
     @classmethod
     @contextmanager
-    def _scope(cls, request: Request, manner: Manner) -> Iterator[Client]:
+    def _scope(
+        cls, request: Request, manner: Manner, retry_for: float | None, on_failure: OnFailure
+    ) -> Iterator[Client]:
         ticket = cls._lifecycle.enter_scope()
         try:
-            handle = open_handle(cls, request, manner, ticket)
+            patience = Patience.of(retry_for, on_failure)
+            handle = open_patiently(cls, request, manner, patience, ticket)
             yield handle.client
         finally:
             cls._finish_blocking(cls._lifecycle.leave_scope(ticket), drain=5, timeout=10)

@@ -111,6 +111,8 @@ class ClientHandle:
         self.when_finished: Callable[[ClientHandle, Future[CloseReport]], None] | None = None
         self._hurry = threading.Event()
         self._at_work: set[object] = set()
+        self.health: dict[Any, Any] = {}
+        """What ``readiness`` has found out so far, by what was asked."""
 
     client: Any
     """The driver's client, as handed out."""
@@ -290,11 +292,6 @@ class ClientHandle:
         except PyMongoError as error:
             told = self.settings.redactor.scrub(str(error))
             logger.debug("%s: the server's version is not known: %s", self.pool, told)
-
-    @property
-    def finished(self) -> Future[CloseReport] | None:
-        """The running or done closing of this client; None while it is open."""
-        return self._finished
 
     def finish(self, drain: float, timeout: float) -> Future[CloseReport]:
         """Begin to close the client; a second call gets the first one's future.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from typing import TYPE_CHECKING, Any, Literal
 
 from async_mongo_pool.config.options import describe
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator
     from concurrent.futures import Future
 
+    from async_mongo_pool.backends.handle import ClientHandle
     from async_mongo_pool.lifecycle import Lifecycle
 
     from .results import Require, State
@@ -87,15 +90,28 @@ def inquiry(
     lifecycle: Lifecycle, terms: Terms, timeout: float, max_age: float
 ) -> Generator[tuple[Future[Readiness], float], None, Readiness]:
     """Find an answer; the twins wait for what this yields, for as many seconds as it says."""
-    handle = lifecycle.handle()
-    if handle is None or lifecycle.client_for(running_loop()) is None:
-        return without_a_look(lifecycle, terms.require)
-    # In the handle's own dictionary, because setdefault is atomic there, and a fork finds no lock of ours held.
-    examiners = vars(handle).setdefault("health", {})
-    examiner: Examiner = examiners.get(terms) or examiners.setdefault(terms, Examiner(handle, terms))
-    answer = yield from examiner.inquire(timeout, max_age)
-    # Closed meanwhile: how its client answered says nothing any more.
-    return answer if lifecycle.handle() is not None else without_a_look(lifecycle, terms.require)
+    deadline, left = time.monotonic() + timeout, timeout
+    while left > 0 and (handle := lifecycle.handle()) is not None:
+        if lifecycle.client_for(running_loop()) is None:
+            break
+        answer = yield from _examiner(handle, terms, timeout).inquire(left, max_age)
+        if lifecycle.handle() is handle:
+            return answer
+        # Closed or replaced meanwhile: how the old client answered says nothing any more.
+        left = deadline - time.monotonic()
+    return without_a_look(lifecycle, terms.require)
+
+
+def _examiner(handle: ClientHandle, terms: Terms, timeout: float) -> Examiner:
+    """The examiner of all with the same terms and about the same patience, within a power of two.
+
+    A short one must not decide that the server is down for those who would have waited, nor a long one keep
+    everybody waiting; one for every number would be as many as there are numbers.
+    """
+    key = (terms, math.frexp(timeout)[1])
+    # In a plain dictionary, because setdefault is atomic there, and a fork finds no lock of ours held.
+    examiner: Examiner = handle.health.get(key) or handle.health.setdefault(key, Examiner(handle, terms))
+    return examiner
 
 
 def without_a_look(lifecycle: Lifecycle, require: Require) -> Readiness:

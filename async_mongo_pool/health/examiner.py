@@ -60,7 +60,7 @@ class _Flight:
 
 
 class Examiner:
-    """The answers to probers with equal terms, for one client.
+    """The answers to probers with equal terms and about the same time, for one client.
 
     Args:
         handle: The open client's.
@@ -76,23 +76,24 @@ class Examiner:
         terms: Terms,
         *,
         ping: Callable[[ClientHandle, Require, float], Future[float]] = start_ping,
-        look: Callable[[ClientHandle], Sight] = see,
+        look: Callable[[ClientHandle, Require, bool], Sight] = see,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._handle = handle
         self._terms = terms
         self._start_ping = ping
-        self._look = partial(look, handle)
+        self._see = look
         self._clock = clock
         # Re-entrant, because a signal handler may probe while this thread holds it.
         self._mutex = threading.RLock()
-        # Heartbeats that know a server as required say that the opening has just proven it.
-        self._judge = Judge(terms, ready=self._look().suits(terms.require))
         self._flight: _Flight | None = None
         self._ping: Future[float] | None = None
         self._last: tuple[float, Readiness] | None = None
         self._failed_at = 0.0
+        self._heard_at = 0.0
         self._response: float | None = None
+        # Heartbeats that know a server as required say that the opening has just proven it.
+        self._judge = Judge(terms, ready=self._look().suits(terms.require))
 
     def inquire(
         self, timeout: float, max_age: float
@@ -129,6 +130,10 @@ class Examiner:
         with self._mutex:
             return self._worded(sight, "the answer to a ping is awaited")
 
+    def _look(self) -> Sight:
+        pinging = self._ping is not None and not self._ping.done()
+        return self._see(self._handle, self._terms.require, pinging)
+
     # The ping
 
     def _board(self, now: float, timeout: float) -> _Flight:
@@ -155,8 +160,8 @@ class Examiner:
         except CancelledError:
             self._land(flight, "the event loop that pinged has ended")
         except WaitQueueTimeoutError:
-            # It says nothing about the server.
-            self._land(flight, full=True)
+            # Where others use every connection it says nothing about the server.
+            self._land(flight, "no connection for a ping could be had in time", unless_full=True)
         except BaseException as error:
             text = one_line(str(error), self._handle.settings.redactor.scrub)
             self._land(flight, f"the ping failed with {type(error).__name__}: {text}")
@@ -164,7 +169,12 @@ class Examiner:
             self._land(flight, seconds=seconds)
 
     def _land(
-        self, flight: _Flight, failure: str | None = None, *, seconds: float | None = None, full: bool = False
+        self,
+        flight: _Flight,
+        failure: str | None = None,
+        *,
+        seconds: float | None = None,
+        unless_full: bool = False,
     ) -> None:
         """Turn what became of a ping into the answer; only the first call for a flight counts."""
         sight = self._look()
@@ -176,7 +186,7 @@ class Examiner:
                 self._flight = None
             if seconds is not None:
                 self._response = seconds
-            full = full and sight.suits(self._terms.require)
+            full = unless_full and sight.full
             flight.answer.set_result(self._noted_full(sight) if full else self._noted(sight, failure))
 
     # The verdict
@@ -184,13 +194,15 @@ class Examiner:
     def _if_full(self) -> Readiness | None:
         """The answer for a full pool, judged by heartbeats, as a ping would only wait; None for any other."""
         sight = self._look()
-        if not (sight.saturated and sight.suits(self._terms.require)):
+        if not sight.full:
             return None
         with self._mutex:
             return self._noted_full(sight)
 
     def _noted_full(self, sight: Sight) -> Readiness:
-        if sight.heard_at > self._failed_at:
+        if sight.heard_at > max(self._failed_at, self._heard_at):
+            # Each heartbeat counts once, however often it is asked about.
+            self._heard_at = sight.heard_at
             self._judge.good()
         if self._judge.ready:
             return self._kept(sight, f"{_FULL}: work waits, and the heartbeats are well", full=True)

@@ -17,7 +17,7 @@ RISE = 1
 
 
 class Terms(NamedTuple):
-    """What a prober asks for; probers with equal terms share their answers.
+    """What a prober asks for; probers with equal terms, and about the same time, share their answers.
 
     Attributes:
         require: "any" or "primary".

@@ -48,7 +48,8 @@ class AsyncHealth(_Health):
         """Whether the pool can serve; any event loop may ask, and nothing that a server does makes it raise.
 
         It is judged by the driver's heartbeats, and by a ping where a connection is free. Probers with the same
-        ``require``, ``fall`` and ``rise`` share one ping, and cancelling one of them cancels no other.
+        ``require``, ``fall`` and ``rise``, and about the same ``timeout``, share one ping, and cancelling one of
+        them cancels no other.
 
         Args:
             require: "any" server that can be read, or one that takes writes ("primary").
@@ -82,7 +83,7 @@ class SyncHealth(_Health):
         """Whether the pool can serve; any thread may ask, and nothing that a server does makes it raise.
 
         It is judged by the driver's heartbeats, and by a ping where a connection is free. Probers with the same
-        ``require``, ``fall`` and ``rise`` share one ping.
+        ``require``, ``fall`` and ``rise``, and about the same ``timeout``, share one ping.
 
         Args:
             require: "any" server that can be read, or one that takes writes ("primary").

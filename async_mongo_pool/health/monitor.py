@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
-import os
 import threading
 import time
 from concurrent.futures import Future
@@ -16,7 +15,8 @@ from async_mongo_pool.config.options import describe
 from async_mongo_pool.daemon import wait_in_loop
 from async_mongo_pool.diagnosis import for_log
 from async_mongo_pool.errors import PoolConfigurationError
-from async_mongo_pool.loops import is_gone
+from async_mongo_pool.forks import StartsAfresh
+from async_mongo_pool.loops import is_being_cancelled, is_gone
 
 from .asking import check_seconds, check_terms, without_a_look
 from .judge import FALL, RISE
@@ -38,7 +38,7 @@ _STOP_GRACE = 1.0
 """Seconds beyond its own timeout that a look in progress may take to end."""
 
 
-class _Watch:
+class _Watch(StartsAfresh):
     """What both monitors know and decide without waiting."""
 
     def __init__(
@@ -52,6 +52,7 @@ class _Watch:
         rise: int = RISE,
         on_change: Callable[[Readiness, Readiness], Any] | None = None,
     ) -> None:
+        super().__init__()
         self._lifecycle = pool._lifecycle
         self._terms = check_terms(require, fall, rise)
         self._interval = check_seconds("interval", interval)
@@ -59,23 +60,27 @@ class _Watch:
         if on_change is not None and not callable(on_change):
             raise PoolConfigurationError.bad_value("on_change", describe(on_change), "argument", "a callable")
         self._on_change = on_change
-        self._last: tuple[int, float, Readiness] | None = None
+        self._last: tuple[float, Readiness] | None = None
         self._lost_at: float | None = None
+
+    def after_fork_in_child(self) -> None:
+        """Nobody has looked at anything here."""
+        self._last = self._lost_at = None
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} of {self._lifecycle.name}: {self.status().state}>"
 
     def status(self) -> Readiness:
         """What the last look found, and its age; no I/O. The state is "starting" before the first one."""
-        if self._last is None or self._last[0] != os.getpid():
+        if self._last is None:
             return without_a_look(self._lifecycle, self._terms.require)
-        _, at, answer = self._last
+        at, answer = self._last
         return answer.aged(time.monotonic() - at)
 
     def _note(self, new: Readiness) -> tuple[Readiness, Readiness] | None:
         """Keep what a look found, and log it; the old and the new answer if the state has changed."""
         old = self.status()
-        self._last = (os.getpid(), time.monotonic() - new.age_seconds, new)
+        self._last = (time.monotonic() - new.age_seconds, new)
         if old.state == new.state:
             return None
         if new.ready and self._lost_at is not None:
@@ -86,10 +91,27 @@ class _Watch:
             logger.warning("%s is lost: %s", new.pool, new.reason)
         return old, new
 
-    def _complain(self, error: Exception) -> None:
+    def _complain(self, error: Exception | asyncio.CancelledError) -> None:
         handle = self._lifecycle.handle()
         told = for_log(error, *([handle.settings] if handle is not None else []))
         logger.error("%s: on_change failed; the monitor goes on", self._lifecycle.name, exc_info=told)
+
+
+class _Run:
+    """One run of the task, from a start to its end."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop = loop
+        self.task: asyncio.Task[None] | None = None
+        self.stopped = False
+        self.ended: Future[None] = Future()
+
+    def goes_on(self) -> bool:
+        return self.task is not None and not self.task.done() and not is_gone(self.loop)
+
+    def cancel(self) -> None:
+        if self.task is not None:
+            self.task.cancel()
 
 
 class AsyncHealthMonitor(_Watch):
@@ -111,47 +133,44 @@ class AsyncHealthMonitor(_Watch):
         PoolConfigurationError: An argument cannot be used.
     """
 
-    _task: asyncio.Task[None] | None = None
-    _loop: asyncio.AbstractEventLoop | None = None
-    _ended: Future[None] | None = None
-    _process = 0
-    _stopped = False
+    _run: _Run | None = None
+
+    def after_fork_in_child(self) -> None:
+        """The task is the parent's."""
+        super().after_fork_in_child()
+        self._run = None
 
     @property
     def running(self) -> bool:
         """Whether it looks: started, not stopped, in this process, and its event loop runs."""
-        task, loop = self._task, self._loop
-        alive = task is not None and not task.done() and loop is not None and not is_gone(loop)
-        return alive and self._process == os.getpid()
+        return self._run is not None and not self._run.stopped and self._run.goes_on()
 
     async def start(self) -> None:
         """Begin to look, now and then every ``interval``; nothing happens while it runs already."""
         if self.running:
             return
-        self._stopped = False
-        self._process = os.getpid()
-        self._loop = asyncio.get_running_loop()
-        ended = self._ended = Future()
-        self._task = asyncio.create_task(self._run(), name=f"{self._lifecycle.name}-health")
-        self._task.add_done_callback(lambda _: ended.set_result(None))
+        # One of its own for each start: an earlier one that is about to end must not go on.
+        run = self._run = _Run(asyncio.get_running_loop())
+        run.task = asyncio.create_task(self._look(run), name=f"{self._lifecycle.name}-health")
+        run.task.add_done_callback(lambda _: run.ended.set_result(None))
 
     async def stop(self) -> None:
         """Look no more, and wait until that is so; any event loop may call it, and ``on_change`` too.
 
         It waits for 1 s beyond the ``timeout`` of a look at most.
         """
-        task, loop, ended = self._task, self._loop, self._ended
-        self._stopped = True
-        if not self.running or task is None or loop is None or ended is None:
+        run = self._run
+        if run is None:
             return
-        if asyncio.current_task() is task:
-            # Called by on_change: waiting for itself would take for ever.
+        run.stopped = True
+        if not run.goes_on() or asyncio.current_task() is run.task:
+            # Called by on_change it would wait for itself, for ever.
             return
         # The loop may end in this very moment, and the task with it.
         with suppress(RuntimeError):
-            loop.call_soon_threadsafe(task.cancel)
+            run.loop.call_soon_threadsafe(run.cancel)
         with suppress(TimeoutError):
-            await wait_in_loop(ended, self._timeout + _STOP_GRACE)
+            await wait_in_loop(run.ended, self._timeout + _STOP_GRACE)
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -162,12 +181,12 @@ class AsyncHealthMonitor(_Watch):
     ) -> None:
         await self.stop()
 
-    async def _run(self) -> None:
-        while not self._stopped:
+    async def _look(self, run: _Run) -> None:
+        while not run.stopped:
             changed = self._note(await find_out(self._lifecycle, self._terms, self._timeout, 0.0))
             if changed is not None and self._on_change is not None:
                 await self._tell(self._on_change, *changed)
-            if not self._stopped:
+            if not run.stopped:
                 await asyncio.sleep(self._interval)
 
     async def _tell(
@@ -177,7 +196,9 @@ class AsyncHealthMonitor(_Watch):
             outcome = callback(old, new)
             if inspect.isawaitable(outcome):
                 await outcome
-        except Exception as error:
+        except (Exception, asyncio.CancelledError) as error:
+            if is_being_cancelled():
+                raise
             self._complain(error)
 
 
@@ -250,8 +271,10 @@ class HealthMonitor(_Watch):
         """
         if self._stopping is not None:
             self._stopping.set()
-        if self._thread is not None and self._thread is not threading.current_thread():
-            self._thread.join(self._timeout + _STOP_GRACE)
+        thread = self._thread
+        # Not alive: it has ended, or could not be started.
+        if thread is not None and thread.is_alive() and thread is not threading.current_thread():
+            thread.join(self._timeout + _STOP_GRACE)
 
     def __enter__(self) -> Self:
         self.start()

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from async_mongo_pool.backends.handle import ClientHandle
+    from async_mongo_pool.stats import ServerStats
 
     from .results import Require
 
@@ -32,8 +33,9 @@ class Sight:
         servers: Each by its address.
         primary: Whether a server that takes writes is known.
         readable: Whether a server that can be read is known.
-        heard_at: When the newest answer of a readable server came, by ``time.monotonic``; 0.0 without any.
-        saturated: Whether every connection to some server is in use.
+        heard_at: When the newest answer of a server as required came, by ``time.monotonic``; 0.0 without any.
+        saturated: Whether every connection to some server is in use, by others than the prober's own ping.
+        full: Whether that is so of each server that a ping could go to: it would only wait.
     """
 
     servers: dict[str, ServerHealth]
@@ -41,6 +43,7 @@ class Sight:
     readable: bool = False
     heard_at: float = 0.0
     saturated: bool = False
+    full: bool = False
 
     def suits(self, require: Require) -> bool:
         """Whether a server as required is known.
@@ -57,14 +60,16 @@ class Sight:
         return f"{missing} ({'; '.join(errors)})" if errors else missing
 
 
-def see(handle: ClientHandle) -> Sight:
+def see(handle: ClientHandle, require: Require, pinging: bool) -> Sight:
     """Read what the driver knows now; never raises.
 
     Args:
         handle: The client's; any thread may ask.
+        require: "any" or "primary".
+        pinging: Whether the prober's own ping is under way.
     """
     try:
-        return _see(handle)
+        return _see(handle, require, pinging)
     except Exception:
         # The description is the driver's: whatever becomes of it in a client that closes, a probe answers.
         logger.debug("%s: the driver did not tell of its servers", handle.pool, exc_info=True)
@@ -77,10 +82,13 @@ def one_line(text: str, scrub: Callable[[str], str]) -> str:
     return line if len(line) <= _LONGEST_TEXT else f"{line[:_LONGEST_TEXT]}..."
 
 
-def _see(handle: ClientHandle) -> Sight:
+def _see(handle: ClientHandle, require: Require, pinging: bool) -> Sight:
     scrub = handle.settings.redactor.scrub
     known = handle.driver_client.topology_description.server_descriptions()
     readable = [server for server in known.values() if server.is_readable]
+    writable = [server for server in readable if server.is_writable]
+    suiting = writable if require == "primary" else readable
+    full = {address for address, each in handle.snapshot().servers.items() if _is_full(each, pinging)}
     return Sight(
         servers={
             address_text(address): ServerHealth(
@@ -89,8 +97,19 @@ def _see(handle: ClientHandle) -> Sight:
             )
             for address, server in known.items()
         },
-        primary=any(server.is_writable for server in readable),
+        primary=bool(writable),
         readable=bool(readable),
-        heard_at=max((server.last_update_time for server in readable), default=0.0),
-        saturated=handle.saturated(),
+        heard_at=max((server.last_update_time for server in suiting), default=0.0),
+        saturated=bool(full),
+        # A ping goes to a primary where there is one.
+        full=bool(suiting) and full.issuperset(address_text(each.address) for each in writable or suiting),
     )
+
+
+def _is_full(server: ServerStats, pinging: bool) -> bool:
+    """Whether nobody gets a connection before somebody else gives one back."""
+    if server.max_size is None or server.state == "closed" or server.size - server.connecting < server.max_size:
+        # Where connections may still be made, who waits does so for the server.
+        return False
+    # One of those in use may be the ping's own.
+    return server.pending_requests > 0 or (server.used >= server.max_size and not pinging)

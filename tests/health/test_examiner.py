@@ -26,7 +26,7 @@ pytestmark = pytest.mark.core
 WELL = Sight({"a:1": ServerHealth(kind="RSPrimary")}, primary=True, readable=True, heard_at=1.0)
 NO_PRIMARY = replace(WELL, primary=False)
 GONE = Sight({"a:1": ServerHealth(kind="Unknown", error="refused")})
-FULL = replace(WELL, saturated=True)
+FULL = replace(WELL, saturated=True, full=True)
 HANDLE: Any = SimpleNamespace(
     pool="Pool",
     settings=SimpleNamespace(redactor=SimpleNamespace(scrub=lambda text: text.replace("geheim", "***"))),
@@ -41,9 +41,15 @@ class Desk:
         self.sight = sight
         self.pings: list[Future[float]] = []
         self.refusal: Exception | None = None
+        self.pinging = False
         self.examiner = Examiner(
-            HANDLE, terms or Terms(), ping=self._ping, look=lambda _: self.sight, clock=lambda: self.now
+            HANDLE, terms or Terms(), ping=self._ping, look=self._look, clock=lambda: self.now
         )
+
+    def _look(self, handle: Any, require: str, pinging: bool) -> Sight:
+        del handle, require
+        self.pinging = pinging
+        return self.sight
 
     def _ping(self, handle: Any, require: str, timeout: float) -> Future[float]:
         del handle, require, timeout
@@ -139,7 +145,7 @@ def test_a_full_pool_is_degraded_and_not_pinged() -> None:
 
 def test_a_full_pool_without_the_server_that_is_required_is_not_called_degraded() -> None:
     desk = Desk(WELL, Terms("primary"))
-    desk.sight = replace(FULL, primary=False)
+    desk.sight = replace(FULL, primary=False, full=False)
     assert desk.probe(AutoReconnect("no primary")).state == "down"
     assert len(desk.pings) == 1
 
@@ -147,7 +153,6 @@ def test_a_full_pool_without_the_server_that_is_required_is_not_called_degraded(
 def test_a_ping_that_found_no_connection_does_not_hide_that_no_server_is_known() -> None:
     desk = Desk()
     desk.sight = GONE
-    assert desk.probe(WaitQueueTimeoutError("none free")).ready
     answer = desk.probe(WaitQueueTimeoutError("none free"))
     assert answer.state == "down"
     assert "a:1: refused" in answer.reason
@@ -164,11 +169,55 @@ def test_a_pool_that_fills_up_while_its_ping_waits_is_degraded_soon() -> None:
     assert end.value.value.state == "degraded"
 
 
-def test_a_ping_that_finds_no_connection_says_nothing_about_the_server() -> None:
+def test_a_ping_that_finds_every_connection_in_use_says_nothing_about_the_server() -> None:
     desk = Desk()
     for _ in range(5):
-        answer = desk.probe(WaitQueueTimeoutError("none free"))
-        assert (answer.state, answer.saturated) == ("degraded", True)
+        desk.sight = WELL
+        steps = desk.examiner.inquire(1.0, 0.0)
+        next(steps)
+        desk.sight = FULL
+        desk.end(WaitQueueTimeoutError("none free"))
+        with pytest.raises(StopIteration) as end:
+            next(steps)
+        assert (end.value.value.state, end.value.value.saturated) == ("degraded", True)
+
+
+def test_a_ping_that_finds_no_connection_in_a_pool_that_is_not_full_has_failed() -> None:
+    desk = Desk()
+    first = desk.probe(WaitQueueTimeoutError("none free"))
+    assert (first.state, first.saturated) == ("ready", False)
+    assert "no connection for a ping" in first.reason
+    assert desk.probe(WaitQueueTimeoutError("none free")).state == "down"
+
+
+def test_a_server_that_is_not_pinged_may_be_full() -> None:
+    desk = Desk(replace(WELL, saturated=True))
+    assert desk.probe().state == "degraded"
+    assert len(desk.pings) == 1
+    states = [desk.probe(AutoReconnect("silent")).state for _ in range(2)]
+    assert states == ["degraded", "down"]
+
+
+def test_the_looks_know_of_the_ping_that_is_under_way() -> None:
+    desk = Desk()
+    steps = desk.examiner.inquire(1.0, 0.0)
+    next(steps)
+    assert not desk.pinging
+    next(steps)
+    assert desk.pinging
+    desk.end(0.01)
+    assert not desk.pinging
+
+
+def test_a_heartbeat_counts_once() -> None:
+    desk = Desk(replace(WELL, heard_at=99.0), Terms("any", rise=3))
+    for _ in range(2):
+        desk.probe(AutoReconnect("silent"))
+    seen = []
+    for heard_at in (100.5, 100.5, 100.5, 101.0, 101.0, 102.0):
+        desk.sight = replace(FULL, heard_at=heard_at)
+        seen.append(desk.probe().state)
+    assert seen == ["down"] * 5 + ["degraded"]
 
 
 def test_a_full_pool_that_was_down_rises_with_a_later_heartbeat_only() -> None:

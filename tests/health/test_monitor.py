@@ -41,6 +41,11 @@ def said(caplog: pytest.LogCaptureFixture, words: str) -> list[str]:
     return [record.getMessage() for record in caplog.records if words in record.getMessage()]
 
 
+def lookers(subject: HealthSubject) -> list[Any]:
+    named = [thread for thread in threading.enumerate() if thread.name == f"{subject.name}-health"]
+    return [*named, *(task for task in asyncio.all_tasks() if task.get_name() == f"{subject.name}-health")]
+
+
 LOST_AND_FOUND = [("starting", "ready"), ("ready", "down"), ("down", "ready")]
 
 
@@ -135,9 +140,7 @@ async def test_starting_twice_is_one_monitor_and_it_can_be_started_again(
         for _ in range(2):
             await subject.start(monitor)
             assert monitor.running
-        named = [thread for thread in threading.enumerate() if thread.name == f"{subject.name}-health"]
-        tasks = [task for task in asyncio.all_tasks() if task.get_name() == f"{subject.name}-health"]
-        assert len(named) + len(tasks) == 1
+        assert len(lookers(subject)) == 1
         await wait_until_async(lambda: monitor.status().ready)
         for _ in range(2):
             await subject.stop(monitor)
@@ -172,6 +175,62 @@ async def test_it_can_be_stopped_by_its_own_callback(
     await subject.start(monitor)
     await wait_until_async(lambda: came_back and not monitor.running)
     assert monitor.status().ready
+
+
+async def test_it_can_be_started_anew_by_its_own_callback(
+    subject: HealthSubject, mongodb_uri: str, wait_until_async: Callable[..., Any]
+) -> None:
+    await subject.initialize(mongodb_uri)
+
+    async def restart(old: Readiness, new: Readiness) -> None:
+        await monitor.stop()
+        await monitor.start()
+
+    def restart_blocking(old: Readiness, new: Readiness) -> None:
+        monitor.stop()
+        monitor.start()
+
+    monitor: Any = subject.monitor(0.02, on_change=restart if subject.is_async else restart_blocking)
+    await subject.start(monitor)
+    await wait_until_async(lambda: monitor.status().ready)
+    looked = monitor.status()
+    await wait_until_async(lambda: monitor.running and monitor.status() != looked)
+    await wait_until_async(lambda: len(lookers(subject)) == 1)
+    await subject.stop(monitor)
+    assert not lookers(subject)
+
+
+@pytest.mark.parametrize("backend", ["motor", "pymongo"])
+async def test_a_cancellation_that_the_callback_meets_is_its_own(
+    backend: str, mongodb_uri: str, wait_until_async: Callable[..., Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    subject = HealthSubject(backend)
+    worker = asyncio.ensure_future(asyncio.sleep(60))
+
+    async def stop_the_worker(old: Readiness, new: Readiness) -> None:
+        worker.cancel()
+        await worker
+
+    await subject.initialize(mongodb_uri)
+    async with subject.monitor(0.02, on_change=stop_the_worker) as monitor:
+        await wait_until_async(lambda: said(caplog, "on_change failed"))
+        looked = monitor.status()
+        await wait_until_async(lambda: monitor.status() != looked)
+        assert monitor.running
+    await subject.close()
+
+
+def test_a_thread_that_cannot_be_started_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monitor = HealthMonitor(MongoDBConnectionPool.named("never opened"))
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        with pytest.raises(RuntimeError, match="can't start"):
+            monitor.start()
+    assert not monitor.running
+    monitor.stop()
 
 
 async def test_a_block_starts_and_stops_it(mongodb_uri: str) -> None:

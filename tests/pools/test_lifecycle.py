@@ -49,7 +49,8 @@ def claim(
     ticket: object | None = None,
 ) -> Reuse | Join | Lead:
     since = lifecycle.arrival() if arrival is None else arrival
-    return lifecycle.claim(asking, since, deadline, here, ticket)
+    with lifecycle.calling(here, ticket) as call:
+        return lifecycle.claim(asking, since, deadline, call)
 
 
 def lead(lifecycle: Lifecycle, asking: Asking, ticket: object | None = None) -> Lead:
@@ -231,6 +232,26 @@ def test_a_loop_that_is_gone_counts_as_not_open(lifecycle: Lifecycle) -> None:
     here.close()
 
 
+@pytest.mark.parametrize("between", ["nothing", "close"])
+def test_an_attempt_whose_loop_is_gone_is_given_up(lifecycle: Lifecycle, between: str) -> None:
+    loop = asyncio.new_event_loop()
+    asking = lifecycle.ask(request())
+    step = claim(lifecycle, asking, here=loop)
+    assert isinstance(step, Lead)
+    left = step.attempt.handle = handle_for(asking)
+    loop.close()
+    assert lifecycle.is_idle()
+    if between == "close":
+        assert lifecycle.detach() == [left]
+    following = lead(lifecycle, asking)
+    assert following.dead == (() if between == "close" else (left,))
+    # Whatever becomes of the one that was given up, it is not published and ends nothing.
+    with pytest.raises(PoolClosingError):
+        lifecycle.publish(step.attempt, asking, left)
+    lifecycle.settle(step.attempt)
+    assert not following.attempt.done.done()
+
+
 def test_a_loop_alive_elsewhere_is_an_error_that_names_both(lifecycle: Lifecycle) -> None:
     loop, here = asyncio.new_event_loop(), asyncio.new_event_loop()
     stop: Future[None] = Future()
@@ -308,7 +329,7 @@ def test_a_scope_owns_what_it_opened_after_a_dead_loop(lifecycle: Lifecycle) -> 
     ticket = lifecycle.enter_scope()
     asking = lifecycle.ask(request())
     step = lead(lifecycle, asking, ticket)
-    assert step.dead is dead
+    assert step.dead == (dead,)
     fresh = handle_for(asking)
     assert lifecycle.publish(step.attempt, asking, fresh) is None
     lifecycle.settle(step.attempt)
@@ -377,7 +398,7 @@ def test_whoever_only_joins_leaves_a_dead_client_to_the_leader(lifecycle: Lifecy
     assert lifecycle.handle() is handle
     assert lifecycle.closing == []
     lifecycle.settle(step.attempt)
-    assert lead(lifecycle, replacing).dead is handle
+    assert lead(lifecycle, replacing).dead == (handle,)
     assert lifecycle.closing == [handle]
 
 

@@ -7,9 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from async_mongo_pool.processes import copy_of
+
 from .running import run_script
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from async_mongo_pool.testing import Server
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
@@ -102,3 +106,17 @@ def test_five_forks_under_load(backend: str, mongod: Server) -> None:
 @every_backend
 def test_a_fork_while_the_parent_closes(backend: str, mongod: Server) -> None:
     forked("during_close", backend, mongod)
+
+
+@pytest.mark.core
+def test_pools_that_are_made_during_a_look_spoil_none() -> None:
+    class Changing(list[int]):
+        looks = 0
+
+        def __iter__(self) -> Iterator[int]:
+            self.looks += 1
+            if self.looks < 3:
+                raise RuntimeError("Set changed size during iteration")
+            return super().__iter__()
+
+    assert copy_of(Changing([1, 2])) == [1, 2]

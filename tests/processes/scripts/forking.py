@@ -26,7 +26,7 @@ async def life_of_a_child(service: Service, *arguments: Any) -> Report:
     service.forget_loop()
     parents = service.connections()
     inherited = [handle.client for handle in _inherited_handles()]
-    closings = [handle.finished for handle in _inherited_handles()]
+    closings = [handle._finished for handle in _inherited_handles()]
     report: Report = {
         "client_before": service.pool.get_client(),
         "stats_before": await service.stats(),
@@ -45,7 +45,7 @@ async def life_of_a_child(service: Service, *arguments: Any) -> Report:
     await service.close()
     # All that this process opened is gone: the inherited client has opened nothing here.
     waiting.wait_until(lambda: service.connections() <= parents, 5, "the child's connections to end")
-    report["inherited_touched"] = closings != [handle.finished for handle in _inherited_handles()]
+    report["inherited_touched"] = closings != [handle._finished for handle in _inherited_handles()]
     return report
 
 
