@@ -93,9 +93,9 @@ class ConnectionEvents(ConnectionPoolListener, StartsAfresh):
         self.queue_waits: dict[int, float] = {}
         """Seconds that the operation running on a thread had waited for that thread, by thread id (Motor)."""
         StartsAfresh.__init__(self)
-        self.after_fork_in_child()
+        self._after_fork_in_child()
 
-    def after_fork_in_child(self) -> None:
+    def _after_fork_in_child(self) -> None:
         """Count from zero, with a new lock: somebody may go on using an inherited client."""
         # Re-entrant: the garbage collector or a signal handler may run driver code while this thread counts.
         self._lock = threading.RLock()
@@ -222,9 +222,9 @@ class TaskConnectionEvents(ConnectionEvents):
 
     _PRUNE_FROM = 64
 
-    def after_fork_in_child(self) -> None:
+    def _after_fork_in_child(self) -> None:
         """The same, and nobody waits."""
-        super().after_fork_in_child()
+        super()._after_fork_in_child()
         self._prune_at = self._PRUNE_FROM
 
     @staticmethod

@@ -14,7 +14,7 @@ class StartsAfresh:
     def __init__(self) -> None:
         _all.add(self)
 
-    def after_fork_in_child(self) -> None:
+    def _after_fork_in_child(self) -> None:
         """Make every lock, queue and count anew; nothing may be waited for."""
         raise NotImplementedError
 
@@ -24,7 +24,7 @@ _all: weakref.WeakSet[StartsAfresh] = weakref.WeakSet()
 
 def _after_fork_in_child() -> None:
     for each in list(_all):
-        each.after_fork_in_child()
+        each._after_fork_in_child()
 
 
 if hasattr(os, "register_at_fork"):

@@ -124,12 +124,12 @@ class _Source(StartsAfresh):
         self._meter = meter
         self._complained: set[str] = set()
         self._recorders: dict[Metric, Histogram] = {}
-        self.after_fork_in_child()
+        self._after_fork_in_child()
         for metric in METRICS:
             if metric.instrument != "histogram":
                 self._make(metric)
 
-    def after_fork_in_child(self) -> None:
+    def _after_fork_in_child(self) -> None:
         """Forget what the parent counted, with a lock that nobody holds."""
         self._lock = threading.Lock()
         self._round: _Round | None = None

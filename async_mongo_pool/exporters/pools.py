@@ -33,9 +33,9 @@ class _Guard(StartsAfresh):
 
     def __init__(self) -> None:
         super().__init__()
-        self.after_fork_in_child()
+        self._after_fork_in_child()
 
-    def after_fork_in_child(self) -> None:
+    def _after_fork_in_child(self) -> None:
         self.lock = threading.Lock()
 
 

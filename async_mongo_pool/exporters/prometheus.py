@@ -64,9 +64,9 @@ class PoolCollector(StartsAfresh, Collector):
         self.naming = naming
         self.selection = Selection()
         self._families = families(prefix, naming)
-        self.after_fork_in_child()
+        self._after_fork_in_child()
 
-    def after_fork_in_child(self) -> None:
+    def _after_fork_in_child(self) -> None:
         """Forget the parent's counts, with a lock that nobody holds."""
         self._collecting = threading.Lock()
         self._growth = Growth()

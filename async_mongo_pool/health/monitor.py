@@ -63,7 +63,7 @@ class _Watch(StartsAfresh):
         self._last: tuple[float, Readiness] | None = None
         self._lost_at: float | None = None
 
-    def after_fork_in_child(self) -> None:
+    def _after_fork_in_child(self) -> None:
         """Nobody has looked at anything here."""
         self._last = self._lost_at = None
 
@@ -135,9 +135,9 @@ class AsyncHealthMonitor(_Watch):
 
     _run: _Run | None = None
 
-    def after_fork_in_child(self) -> None:
+    def _after_fork_in_child(self) -> None:
         """The task is the parent's."""
-        super().after_fork_in_child()
+        super()._after_fork_in_child()
         self._run = None
 
     @property

@@ -43,9 +43,9 @@ class CommandTimes(CommandListener, StartsAfresh):
 
     def __init__(self) -> None:
         super().__init__()
-        self.after_fork_in_child()
+        self._after_fork_in_child()
 
-    def after_fork_in_child(self) -> None:
+    def _after_fork_in_child(self) -> None:
         """Begin at zero, with a lock that nobody holds."""
         # Re-entrant: the garbage collector or a signal handler may run commands while this thread counts.
         self._lock = threading.RLock()

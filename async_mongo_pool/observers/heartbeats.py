@@ -33,9 +33,9 @@ class HeartbeatTimes(ServerHeartbeatListener, StartsAfresh):
 
     def __init__(self) -> None:
         super().__init__()
-        self.after_fork_in_child()
+        self._after_fork_in_child()
 
-    def after_fork_in_child(self) -> None:
+    def _after_fork_in_child(self) -> None:
         """Begin at zero, with a lock that nobody holds."""
         self._lock = threading.RLock()
         self._servers: dict[Address, Recorder] = {}

@@ -63,7 +63,7 @@ class LogThread(StartsAfresh):
         self._dropped = 0
         self._saying = False
 
-    def after_fork_in_child(self) -> None:
+    def _after_fork_in_child(self) -> None:
         """Say nothing more: the client is the parent's."""
         self._begin()
         self._stopped = True

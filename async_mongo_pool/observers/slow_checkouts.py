@@ -97,9 +97,9 @@ class SlowCheckouts(ConnectionPoolListener, CommandListener, StartsAfresh):
         self._submitted = submitted
         self._refresh = refresh
         self._log_thread: LogThread | None = None
-        self.after_fork_in_child()
+        self._after_fork_in_child()
 
-    def after_fork_in_child(self) -> None:
+    def _after_fork_in_child(self) -> None:
         """Forget what the parent's threads hold."""
         self._current: dict[tuple[Address, int], Checkout] = {}
         self._by_key: dict[int, Checkout] = {}

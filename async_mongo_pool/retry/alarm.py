@@ -26,9 +26,9 @@ class Alarm(StartsAfresh):
 
     def __init__(self) -> None:
         super().__init__()
-        self.after_fork_in_child()
+        self._after_fork_in_child()
 
-    def after_fork_in_child(self) -> None:
+    def _after_fork_in_child(self) -> None:
         """Begin afresh: the thread stayed in the parent."""
         # With a re-entrant lock, because a signal handler may run an operation while this thread sets one.
         self._changed = threading.Condition()

@@ -43,9 +43,9 @@ class _States(StartsAfresh):
 
     def __init__(self) -> None:
         super().__init__()
-        self.after_fork_in_child()
+        self._after_fork_in_child()
 
-    def after_fork_in_child(self) -> None:
+    def _after_fork_in_child(self) -> None:
         """Count from zero, with new locks."""
         self.known: WeakKeyDictionary[Lifecycle, RetryState] = WeakKeyDictionary()
         self.making = threading.RLock()

@@ -85,9 +85,9 @@ class MotorAdmission(StartsAfresh):
         self._passes = passes
         self._streams_told = False
         super().__init__()
-        self.after_fork_in_child()
+        self._after_fork_in_child()
 
-    def after_fork_in_child(self) -> None:
+    def _after_fork_in_child(self) -> None:
         """Begin with nothing: none of the parent's locks, threads and loops exists."""
         # Re-entrant: a signal handler, or whatever the garbage collector runs, may come here while this thread
         # holds it.
