@@ -123,9 +123,15 @@ def test_a_stopped_loop_leaves_a_pool_that_is_not_initialized_elsewhere(
         await bound.close()
 
     run_on(kind, later)
-    # The driver's monitors must not come back to life with their loop.
+
+    async def gone() -> bool:
+        return not await asyncio.to_thread(connection_ids, mongod, bound)
+
+    # The driver's monitors may begin to connect when their loop runs again, and must end; and not come back.
+    stopped.run_until_complete(waiting.wait_until_async(gone, 10))
     stopped.run_until_complete(asyncio.sleep(0.2))
     assert connection_ids(mongod, bound) == set()
+    stopped.run_until_complete(stopped.shutdown_default_executor())
     stopped.close()
 
 

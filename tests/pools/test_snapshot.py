@@ -237,7 +237,8 @@ async def test_holders_name_who_holds_a_connection(
 
 async def test_the_instance_is_one_line_of_state(subject: Subject, mongodb_uri: str) -> None:
     assert repr(subject.pool()) == f"<{subject.name} not initialized>"
-    await subject.initialize(mongodb_uri, maxPoolSize=3, minPoolSize=1, warm_up=True)
+    # Nothing but the ping: a warm-up may open one connection more than it has to.
+    await subject.initialize(mongodb_uri, maxPoolSize=3, minPoolSize=0)
     line = repr(subject.pool())
     assert line.startswith(f"<{subject.name} open on mongodb://127.0.0.1:")
     assert line.endswith("0 used, 1 idle, 0 waiting, at most 3 per server>")
