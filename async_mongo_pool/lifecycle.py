@@ -306,14 +306,15 @@ class Lifecycle:
         """Whether nothing is open, being opened or being closed."""
         with self.mutex:
             opening = self._under_way() or any(call.is_alive() for call in self._calls)
-            return not (self.opened or opening or self.retired or self.closing)
+            return not (self.opened or opening or self.retired or self.closing or self._abandoned)
 
     # Processes
 
     def handles(self) -> list[ClientHandle]:
-        """Every client of this pool that is not closed yet, without the lock."""
-        opened = self.opened
-        return [*([opened.handle] if opened else []), *self.retired, *self.closing]
+        """Every client of this pool that is not closed yet, one that is being opened too, without the lock."""
+        owners = (self.opened, self._attempt)
+        current = [owner.handle for owner in owners if owner is not None and owner.handle is not None]
+        return [*current, *self.retired, *self.closing, *self._abandoned]
 
     def settings(self) -> list[ClientSettings]:
         """The configurations of these clients."""

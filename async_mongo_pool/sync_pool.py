@@ -120,7 +120,7 @@ class MongoDBConnectionPool(SyncHealth, SyncRetrying, PoolBase):
 
         Args:
             connection: As for ``initialize``; None: what was given before. Backend, preset and options that
-                were given before stay, but for those that ``options`` or this connection itself names.
+                were given before stay, but for those that ``options`` or this connection string itself names.
             timeout: As for ``initialize``.
             warm_up: As for ``initialize``.
             **options: As for ``initialize``.

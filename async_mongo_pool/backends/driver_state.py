@@ -39,7 +39,6 @@ __all__ = [
     "has_unfinished_handle",
     "interrupt_operations",
     "is_closed",
-    "is_resolving",
     "parts_before_fork",
     "pools_now",
     "shut_sockets",
@@ -199,11 +198,6 @@ def _shut(wrapped: Any) -> None:
         duplicate.shutdown(socket.SHUT_RDWR)
     finally:
         duplicate.close()
-
-
-def is_resolving(client: Any) -> bool:
-    """Whether the driver still asks for the SRV record of its address, and so knows no server to tell of."""
-    return getattr(client, "_topology", False) is None
 
 
 def _servers(client: Any) -> list[Any]:

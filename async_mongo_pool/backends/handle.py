@@ -11,7 +11,7 @@ import asyncio
 import logging
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
@@ -54,8 +54,8 @@ __all__ = [
 
 logger = logging.getLogger("async_mongo_pool")
 
-_works_with: ContextVar[ClientHandle | None] = ContextVar("async_mongo_pool_works_with", default=None)
-"""The client that a function of ``run`` was given, as far as its context goes."""
+_within: ContextVar[tuple[object, ...]] = ContextVar("async_mongo_pool_within", default=())
+"""The marks of the functions of ``run`` that the caller is in, as far as its context goes."""
 
 OUR_DRIVER = DriverInfo("async_mongo_pool", __version__)
 
@@ -151,18 +151,20 @@ class ClientHandle:
     @contextmanager
     def working(self) -> Iterator[None]:
         """Count a function that works with the client as in progress until it is over."""
-        key = object()
-        self._at_work.add(key)
-        before = _works_with.set(self)
+        mark = object()
+        self._at_work.add(mark)
+        before = _within.set((*_within.get(), mark))
         try:
             yield
         finally:
-            _works_with.reset(before)
-            self._at_work.discard(key)
+            self._at_work.discard(mark)
+            # A coroutine that was left on a closed loop ends where the garbage collector runs.
+            with suppress(ValueError):
+                _within.reset(before)
 
     def is_worked_with(self) -> bool:
-        """Whether the caller is such a function."""
-        return _works_with.get() is self
+        """Whether the caller belongs to such a function that is not over."""
+        return not self._at_work.isdisjoint(_within.get())
 
     def saturated(self) -> bool:
         """Whether some server has every connection in use."""
@@ -272,8 +274,6 @@ class ClientHandle:
         description = getattr(self.driver_client, "topology_description", None)
         servers = description.server_descriptions().values() if description is not None else ()
         met = "; ".join(str(server.error) for server in servers if server.error)
-        if driver_state.is_resolving(self.driver_client):
-            return PoolStartTimeoutError.after(self.pool, seconds, "waiting for the DNS query of the SRV record")
         stage = "waiting for the driver to connect" + (f" ({met})" if met else "")
         return PoolStartTimeoutError.after(self.pool, seconds, stage)
 
@@ -303,6 +303,8 @@ class ClientHandle:
         with self._finish_lock:
             first = self._finished is None
             if self._finished is None:
+                # A function that closes its own pool would be waited for by itself.
+                self._at_work.difference_update(_within.get())
                 self._hurry.set()
                 self._finished = self._begin_finish(drain, timeout)
             finished = self._finished

@@ -166,11 +166,6 @@ def parse_hosts(text: str, scheme: str = "mongodb") -> tuple[Host, ...]:
     return _hosts(text, scheme)
 
 
-def _database(path: str) -> str | None:
-    # "database.collection" is an old form; the driver takes what stands before the dot.
-    return validated_database(unquote_plus(path).partition(".")[0], "in the connection string") if path else None
-
-
 def _problem(reason: str) -> PoolConfigurationError:
     return PoolConfigurationError.bad_connection_string(reason)
 

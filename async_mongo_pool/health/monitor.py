@@ -150,6 +150,8 @@ class AsyncHealthMonitor(_Watch):
         if self.running:
             return
         # One of its own for each start: an earlier one that is about to end must not go on.
+        if self._run is not None:
+            self._run.stopped = True
         run = self._run = _Run(asyncio.get_running_loop())
         run.task = asyncio.create_task(self._look(run), name=f"{self._lifecycle.name}-health")
         run.task.add_done_callback(lambda _: run.ended.set_result(None))

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Concatenate, ParamSpec, TypeVar
 
 import tenacity
 
+from async_mongo_pool.loops import is_being_cancelled
+
 from .clients import current_client
 from .course import Course
 from .functions import check_function, check_result, without_client
@@ -207,5 +209,8 @@ async def _tell(course: Course, on_give_up: OnGiveUp, error: Exception) -> None:
         outcome = on_give_up(error, course.attempts, course.seconds)
         if inspect.isawaitable(outcome):
             await outcome
-    except Exception as failure:
+    except (Exception, asyncio.CancelledError) as failure:
+        # It may be that of another task, which the callback waited for.
+        if is_being_cancelled():
+            raise
         course.tell_failed_callback(failure)

@@ -166,7 +166,7 @@ class Course:
             )
         return True
 
-    def tell_failed_callback(self, error: Exception) -> None:
+    def tell_failed_callback(self, error: BaseException) -> None:
         """Log that ``on_give_up`` raised; the caller gets the driver's error all the same."""
         logger.warning("%s.run: on_give_up failed (%s)", self._pool, type(error).__name__)
 

@@ -22,6 +22,7 @@ class Guest:
         self.state = WAITING
         self.call: Any = object()
         self.session: Any = None
+        self.out_of_turn = False
 
     def forget(self) -> None:
         self.call = None

@@ -195,3 +195,45 @@ async def test_what_waits_for_its_own_transaction_is_refused_when_the_pool_stops
 def open_transactions(replica_set: ReplicaSet) -> int:
     with replica_set.primary.client() as client:
         return int(client.admin.command("serverStatus")["transactions"]["currentOpen"])
+
+
+async def test_an_abort_that_waited_long_for_a_cancelled_operation_is_not_refused(
+    mongodb_replica_set: ReplicaSet, wait_until_async: Callable[..., Any]
+) -> None:
+    """Refused, its error would take the place of the cancellation, and Motor would abort on the event loop."""
+    motor = Subject("motor")
+    client = await motor.initialize(mongodb_replica_set.uri, maxPoolSize=10, minPoolSize=0, waitQueueTimeoutMS=300)
+    accounts = client[motor.name].accounts
+    slow = {"failCommands": ["find"], "appName": motor.name, "blockConnection": True, "blockTimeMS": 1500}
+
+    async def transact() -> None:
+        async with await client.start_session() as session, session.start_transaction():
+            await accounts.insert_one({"_id": 1}, session=session)
+            await accounts.find_one({}, session=session)
+
+    longest = 0.0
+
+    async def watch() -> None:
+        nonlocal longest
+        while True:
+            began = now()
+            await asyncio.sleep(0.01)
+            took = now() - began
+            longest = max(longest, took.seconds - took.stalled)
+
+    watching = asyncio.create_task(watch())
+    try:
+        await accounts.insert_one({"_id": 0})
+        with mongodb_replica_set.primary.fail_point("failCommand", {"times": 1}, slow):
+            task = asyncio.create_task(transact())
+            await wait_until_async(lambda: motor.pool.snapshot().totals.used == 1)
+            await asyncio.sleep(0.2)
+            task.cancel()
+            await asyncio.wait({task}, timeout=10)
+        assert task.cancelled()
+        assert longest < 0.7, "the event loop was blocked"
+        assert await accounts.count_documents({}) == 1
+        assert motor.pool.snapshot().executor.refused["timeout"] == 0
+    finally:
+        watching.cancel()
+        await motor.close(drain=1, timeout=5)

@@ -330,3 +330,23 @@ def test_a_loss_with_a_glimmer_in_between_is_one_loss(
         monitor._note(Readiness(**answer))
     assert len(said(caplog, f"{name} is lost")) == 2
     assert len(said(caplog, f"{name} is restored")) == 1
+
+
+def test_a_monitor_that_is_started_in_another_loop_ends_in_the_first(mongodb_uri: str) -> None:
+    first, second = asyncio.new_event_loop(), asyncio.new_event_loop()
+    subject = HealthSubject("motor")
+    monitor = AsyncHealthMonitor(subject.pool, 0.02, timeout=1)
+    try:
+        first.run_until_complete(subject.initialize(mongodb_uri))
+        first.run_until_complete(monitor.start())
+        (looking,) = asyncio.all_tasks(first)
+        second.run_until_complete(monitor.start())
+        second.run_until_complete(monitor.stop())
+        first.run_until_complete(asyncio.wait({looking}, timeout=10))
+        assert looking.done()
+        assert not monitor.running
+        first.run_until_complete(subject.close())
+    finally:
+        for loop in (first, second):
+            loop.run_until_complete(loop.shutdown_default_executor())
+            loop.close()

@@ -11,8 +11,10 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from pymongo.errors import AutoReconnect
 
 from tests.pools.subjects import sleep_on_server
+from tests.timing import now
 
 from .subjects import Subject
 
@@ -166,4 +168,95 @@ async def test_who_holds_a_connection_within_run_has_the_callers_name(
     await wait_until_async(subject.pool.holders)
     assert [each.name for each in subject.pool.holders()] == ["monthly report"]
     await task
+    await subject.close()
+
+
+async def test_who_closes_the_pool_from_within_does_not_wait_for_itself(
+    subject: Subject, mongodb_uri: str
+) -> None:
+    await subject.initialize(mongodb_uri)
+    began = now()
+    await subject.run(lambda client: subject.pool.close(drain=5, timeout=10))
+    assert now() - began < 3
+
+
+async def test_what_a_function_leaves_running_has_no_right_of_way_when_it_is_over(mongodb_uri: str) -> None:
+    subject = Subject("motor")
+    await subject.initialize(mongodb_uri)
+    handle = subject.pool._lifecycle.handle()
+    seen: list[bool] = []
+    go_on = asyncio.Event()
+
+    async def later() -> None:
+        seen.append(handle.is_worked_with())
+        await go_on.wait()
+        seen.append(handle.is_worked_with())
+
+    tasks: list[asyncio.Task[None]] = []
+
+    async def leaves(client: Any) -> None:
+        tasks.append(asyncio.create_task(later()))
+        await asyncio.sleep(0)
+
+    await subject.run(leaves)
+    go_on.set()
+    await tasks[0]
+    assert seen == [True, False]
+    await subject.close()
+
+
+async def test_the_outer_one_of_two_pools_passes_too(mongodb_uri: str) -> None:
+    outer, inner = Subject("motor"), Subject("motor")
+    await outer.initialize(mongodb_uri)
+    await inner.initialize(mongodb_uri)
+    handles = [each.pool._lifecycle.handle() for each in (outer, inner)]
+
+    async def look(client: Any) -> list[bool]:
+        return [handle.is_worked_with() for handle in handles]
+
+    assert await outer.run(lambda client: inner.run(look)) == [True, True]
+    assert [handle.is_worked_with() for handle in handles] == [False, False]
+    await outer.close()
+    await inner.close()
+
+
+def test_a_function_that_was_left_on_a_closed_loop_is_not_waited_for(mongodb_uri: str) -> None:
+    subject = Subject("motor")
+    loop = asyncio.new_event_loop()
+    began = asyncio.Event()
+
+    async def hangs(client: Any) -> None:
+        began.set()
+        await asyncio.Event().wait()
+
+    async def leave() -> None:
+        await subject.initialize(mongodb_uri)
+        left.append(asyncio.ensure_future(subject.run(hangs)))
+        await began.wait()
+
+    left: list[Any] = []
+    loop.run_until_complete(leave())
+    loop.close()
+    left[0]._log_destroy_pending = False
+    left.clear()
+    gc.collect()
+    assert subject.pool._lifecycle.handle().in_progress() == 0
+    subject.pool.close_sync()
+
+
+@pytest.mark.parametrize("backend", ["motor", "pymongo"])
+async def test_a_callback_that_waits_for_a_cancelled_task_hides_no_error(backend: str, mongodb_uri: str) -> None:
+    subject = Subject(backend)
+    await subject.initialize(mongodb_uri)
+
+    async def on_give_up(error: Exception, attempts: int, seconds: float) -> None:
+        other = asyncio.create_task(asyncio.sleep(60))
+        other.cancel()
+        await other
+
+    def lost(client: Any) -> None:
+        raise AutoReconnect("lost")
+
+    with pytest.raises(AutoReconnect):
+        await subject.run(subject.made(lost), on_give_up=on_give_up)
     await subject.close()

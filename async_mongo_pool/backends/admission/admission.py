@@ -168,9 +168,15 @@ class MotorAdmission(StartsAfresh):
             now: By ``time.monotonic()``.
         """
         with self._lock:
+            kept = self._schedule.line.let_out_of_turn(operations)
             # Nobody is refused while there is a worker for him: a loop that was blocked could not let more run.
             woken, fresh = self._schedule.start(now, all_hot=True)
         self._set_going(woken, fresh)
+        for operation in kept:
+            due, _, _ = self._limits.due(now)
+            if due is not None:
+                operation.mailbox.wait_until(due, operation)
+        operations = [each for each in operations if each not in kept]
         # Taken first: they are part of the state that they are told of.
         snapshot = self.take_snapshot()
         labels = [labels_of(each.call, each.session) for each in operations]

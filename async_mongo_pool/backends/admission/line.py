@@ -29,6 +29,9 @@ class Waiting(Protocol):
     def session(self) -> Any:
         """Of an urgent one: whose transaction it belongs to; None where it belongs to none."""
 
+    out_of_turn: bool
+    """Whether it may run beside another one of its transaction."""
+
     def forget(self) -> None:
         """Let go of what it would have run: its place in the line may be cleared away later."""
 
@@ -115,11 +118,32 @@ class WaitingLine(Generic[T]):
         """Those who wait for another operation of their own transaction, and not for a worker."""
         if not self.at_work:
             return 0
-        return sum(each.state == WAITING and each.session in self.at_work for each in self._urgent)
+        return sum(each.state == WAITING and self.is_kept(each) for each in self._urgent)
+
+    def let_out_of_turn(self, operations: list[T]) -> list[T]:
+        """Let those go on that waited long for another operation of their own transaction, and not for a worker.
+
+        An abort that is refused would leave the transaction open, and make Motor abort it on the event loop. By
+        now the server has had that other operation for long, and keeps the order of the two itself.
+
+        Args:
+            operations: Whose time is up.
+
+        Returns:
+            Those of them that are let go on.
+        """
+        kept = [each for each in operations if each.state == WAITING and self.is_kept(each)]
+        for operation in kept:
+            operation.out_of_turn = True
+        return kept
+
+    def is_kept(self, operation: T) -> bool:
+        """Whether another operation of its own transaction runs, and it has to wait for that."""
+        return operation.session in self.at_work and not operation.out_of_turn
 
     def _first_urgent(self) -> T | None:
         passed: list[T] = []
-        while (operation := _first(self._urgent)) is not None and operation.session in self.at_work:
+        while (operation := _first(self._urgent)) is not None and self.is_kept(operation):
             passed.append(operation)
         self._urgent.extendleft(reversed(passed))
         return operation

@@ -37,6 +37,7 @@ class Operation:
         "kind",
         "limit",
         "mailbox",
+        "out_of_turn",
         "queued",
         "result",
         "session",
@@ -57,6 +58,7 @@ class Operation:
         self.urgent = kind == FINISHES
         self.streaming = kind in (STREAMS, CONTINUES)
         self.session = session
+        self.out_of_turn = False
         self.state = WAITING
         self.queued = False
         """Whether it had to wait for a worker."""
