@@ -306,7 +306,7 @@ class Lifecycle:
         """Whether nothing is open, being opened or being closed."""
         with self.mutex:
             opening = self._under_way() or any(call.is_alive() for call in self._calls)
-            return not (self.opened or opening or self.retired or self.closing or self._abandoned)
+            return not (self.opened or opening or self.retired or self.closing)
 
     # Processes
 

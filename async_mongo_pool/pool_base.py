@@ -268,7 +268,8 @@ class PoolBase:
     @classmethod
     def _newest_first(cls) -> list[type[Any]]:
         """The pools of this twin that are open, opening or closing, the newest first."""
-        pools = [pool for pool in cls.all_pools() if not pool._lifecycle.is_idle()]
+        # An attempt whose event loop has ended is none, and its client has to be closed all the same.
+        pools = [pool for pool in cls.all_pools() if pool._lifecycle.handles() or not pool._lifecycle.is_idle()]
         return sorted(pools, key=lambda pool: pool._lifecycle.opened_order, reverse=True)
 
     # What becomes of handles; the twins call these at the moments that only they know.

@@ -23,7 +23,7 @@ SILENT_FOR = 20
 
 @pytest.mark.core
 @pytest.mark.parametrize("backend", ["motor", "pymongo"])
-@pytest.mark.parametrize("between", ["nothing", "close"])
+@pytest.mark.parametrize("between", ["nothing", "close", "close_all"])
 def test_a_loop_that_ends_under_initialize_leaves_a_pool_that_opens(
     backend: str, between: str, mongodb_uri: str, wait_until_async: Callable[..., Any]
 ) -> None:
@@ -51,6 +51,9 @@ def test_a_loop_that_ends_under_initialize_leaves_a_pool_that_opens(
         assert subject.pool.liveness().status == "not_initialized"
         if between == "close":
             subject.pool.close_sync()
+        elif between == "close_all":
+            asyncio.run(subject.pool.close_all())
+        assert between == "nothing" or not subject.pool._lifecycle._abandoned
         asyncio.run(use())
     asyncio.run(use())
 
