@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 import pytest
 import pytest_asyncio
 
+from async_mongo_pool.lifecycle import Lifecycle
+
 from .subjects import Subject
 
 if TYPE_CHECKING:
@@ -37,3 +39,8 @@ async def settle() -> None:
     """Let every callback that is ready run."""
     for _ in range(5):
         await asyncio.sleep(0)
+
+
+@pytest.fixture
+def lifecycle() -> Lifecycle:
+    return Lifecycle("pool", "motor", ("motor", "pymongo"))
