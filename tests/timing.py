@@ -46,6 +46,7 @@ class _Stalls:
     """What the sampler has written so far."""
 
     shared: mmap.mmap | None = None
+    sampler: subprocess.Popen[bytes] | None = None
 
     @classmethod
     def seconds(cls) -> float:
@@ -104,10 +105,10 @@ def measuring_stalls() -> Iterator[None]:
         file.flush()
         with mmap.mmap(file.fileno(), _SIZE) as shared:
             sampler = subprocess.Popen([sys.executable, "-S", "-E", "-c", _SAMPLER, file.name])
-            _Stalls.shared = shared
+            _Stalls.shared, _Stalls.sampler = shared, sampler
             try:
                 yield
             finally:
-                _Stalls.shared = None
+                _Stalls.shared = _Stalls.sampler = None
                 sampler.kill()
                 sampler.wait(10)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
+import signal
+import time
+from typing import TYPE_CHECKING
 
+from tests import timing
 from tests.timing import HOPS, Moment, Took, now
 
-SPIN = "import time\nend = time.process_time() + 0.3\nwhile time.process_time() < end: pass"
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 def test_an_upper_limit_leaves_out_the_stalls_and_a_lower_one_does_not() -> None:
@@ -26,10 +28,15 @@ def test_on_a_quiet_machine_time_is_time() -> None:
     assert Took(0.2, 0.0) <= 0.2
 
 
-def test_the_sampler_sees_a_machine_that_is_busy() -> None:
+def test_the_sampler_counts_the_time_that_it_did_not_get(wait_until: Callable[..., None]) -> None:
+    sampler = timing._Stalls.sampler
+    assert sampler is not None
     began = now()
-    cores = os.cpu_count() or 1
-    spinners = [subprocess.Popen([sys.executable, "-S", "-c", SPIN]) for _ in range(4 * cores)]
-    for spinner in spinners:
-        assert spinner.wait(20) == 0
-    assert (now() - began).stalled > 0.02
+    sampler.send_signal(signal.SIGSTOP)
+    try:
+        time.sleep(0.3)
+    finally:
+        sampler.send_signal(signal.SIGCONT)
+    wait_until(lambda: (now() - began).stalled > 0.2)
+    took = now() - began
+    assert took.stalled <= took.seconds
