@@ -27,6 +27,7 @@ HOPS = 4
 """How often what is measured waits for a processor, where the sampler waits once: client, server, and back."""
 
 _SIZE = 8
+_NOTHING_YET = -1.0
 
 _SAMPLER = """
 import mmap, os, struct, sys, time
@@ -50,8 +51,17 @@ class _Stalls:
 
     @classmethod
     def seconds(cls) -> float:
+        return max(cls._written(), 0.0)
+
+    @classmethod
+    def are_measured(cls) -> bool:
+        """Whether the sampler has begun."""
+        return cls._written() >= 0
+
+    @classmethod
+    def _written(cls) -> float:
         if cls.shared is None:
-            return 0.0
+            return _NOTHING_YET
         (stalled,) = struct.unpack_from("d", cls.shared)
         return float(stalled)
 
@@ -101,7 +111,7 @@ def now() -> Moment:
 def measuring_stalls() -> Iterator[None]:
     """Let the sampler run; it ends with the block, or with this process."""
     with tempfile.NamedTemporaryFile() as file:
-        file.write(bytes(_SIZE))
+        file.write(struct.pack("d", _NOTHING_YET))
         file.flush()
         with mmap.mmap(file.fileno(), _SIZE) as shared:
             sampler = subprocess.Popen([sys.executable, "-S", "-E", "-c", _SAMPLER, file.name])

@@ -31,6 +31,7 @@ def test_on_a_quiet_machine_time_is_time() -> None:
 def test_the_sampler_counts_the_time_that_it_did_not_get(wait_until: Callable[..., None]) -> None:
     sampler = timing._Stalls.sampler
     assert sampler is not None
+    wait_until(timing._Stalls.are_measured)
     began = now()
     sampler.send_signal(signal.SIGSTOP)
     try:
