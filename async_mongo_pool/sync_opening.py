@@ -129,7 +129,7 @@ def _lead(
                 return cast("PyMongoSyncHandle", alike), None
             asking.found(settings)
         refuse_a_locked_key(settings)
-        handle = pymongo_sync.create(lifecycle.name, settings)
+        handle = step.attempt.handle = pymongo_sync.create(lifecycle.name, settings)
         handle.when_finished = pool._closed
         with _closed_if_it_fails(handle, deadline):
             seconds = max(deadline - time.monotonic(), 0.001)

@@ -11,8 +11,7 @@ What touches threads and loops is thin: ``worker``, ``mailbox``, and ``admission
 """
 
 from .admission import MotorAdmission
-from .calls import finishes_work
 from .limits import WaitLimits
 from .running_loop import RunningLoop
 
-__all__ = ["MotorAdmission", "RunningLoop", "WaitLimits", "finishes_work"]
+__all__ = ["MotorAdmission", "RunningLoop", "WaitLimits"]

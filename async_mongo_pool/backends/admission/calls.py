@@ -24,7 +24,6 @@ __all__ = [
     "NEW",
     "STREAMS",
     "UNSTARTED",
-    "finishes_work",
     "labels_of",
     "read_call",
 ]
@@ -45,15 +44,6 @@ nothing each time and asks again for ever."""
 
 _ENDINGS = frozenset({"commit_transaction", "abort_transaction", "end_session", "close", "abort", "__exit__"})
 _TAILABLE = 2  # the flag of the wire protocol, in Cursor._query_flags
-
-
-def finishes_work(call: Any) -> bool:
-    """Whether a call of Motor's ends or continues work already begun: those pass while a pool drains.
-
-    Args:
-        call: What Motor hands to ``run_in_executor``: ``partial(context.run, method, owner, *arguments)``.
-    """
-    return read_call(call)[0] in (FINISHES, FETCHES, CONTINUES)
 
 
 def read_call(call: Any) -> tuple[int, ClientSession | None]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import deque
+from contextlib import suppress
 from typing import TYPE_CHECKING, Protocol
 
 from .line import Deadlines
@@ -123,13 +124,10 @@ class Mailbox:
         if not self._looking:
             self._look_soon()
 
-    def ask_to_watch(self) -> bool:
-        """The same from any thread; False when the loop is closed."""
-        try:
+    def ask_to_watch(self) -> None:
+        """The same from any thread; nothing happens when the loop is closed."""
+        with suppress(RuntimeError):
             self.loop.call_soon_threadsafe(self.watch)
-        except RuntimeError:
-            return False
-        return True
 
     def cancelled(self, operation: Operation) -> None:
         """Nobody waits for an operation any more."""
