@@ -12,6 +12,7 @@ from pymongo.errors import AutoReconnect, OperationFailure, PyMongoError
 
 from async_mongo_pool.retry.state import state_of
 from tests.faults.proxy import FaultProxy
+from tests.timing import Took, now
 
 from .subjects import Commands, Subject
 
@@ -131,10 +132,10 @@ async def together(subject: Subject, function: Callable[[Any], Any], number: int
         return await asyncio.gather(*waits, return_exceptions=True)
 
 
-async def elapsed(call: Any) -> tuple[float, Any]:
-    began = time.monotonic()
+async def elapsed(call: Any) -> tuple[Took, Any]:
+    began = now()
     outcomes = await asyncio.gather(call, return_exceptions=True)
-    return time.monotonic() - began, outcomes[0]
+    return now() - began, outcomes[0]
 
 
 @pytest.mark.parametrize("idempotent", [True, False])
@@ -201,10 +202,10 @@ async def test_a_deadline_on_a_server_that_is_gone(
 async def test_operation_ends_the_search_for_a_server_in_time(subject: Subject, proxy: FaultProxy) -> None:
     client = await subject.initialize(proxy.uri)
     proxy.cut()
-    began = time.monotonic()
+    began = now()
     with pytest.raises(AutoReconnect), subject.pool.operation(timeout=0.7):
         await subject.call(client.db.things.find_one, {})
-    assert time.monotonic() - began < 0.7 + TOLERANCE
+    assert now() - began < 0.7 + TOLERANCE
 
 
 async def test_operation_ends_a_call_that_blocks_and_frees_its_connection(
@@ -213,11 +214,11 @@ async def test_operation_ends_a_call_that_blocks_and_frees_its_connection(
     client = await subject.initialize(mongod.uri)
     blocked = broken(subject, "find", blockConnection=True, blockTimeMS=1500)
     with mongod.fail_point("failCommand", "alwaysOn", blocked):
-        began = time.monotonic()
+        began = now()
         with pytest.raises(PyMongoError) as raised, subject.pool.operation(timeout=0.5):
             await subject.call(client.db.things.find_one, {})
         assert raised.value.timeout
-        assert 0.4 < time.monotonic() - began < 0.5 + TOLERANCE
+        assert 0.4 < now() - began < 0.5 + TOLERANCE
         await wait_until_async(lambda: subject.pool.snapshot().totals.used == 0, timeout=0.2)
     # Outside the block there is no limit.
     assert await subject.call(client.db.things.find_one, {}) is None

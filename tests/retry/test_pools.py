@@ -13,6 +13,7 @@ from pymongo.errors import AutoReconnect, DuplicateKeyError, InvalidOperation, W
 
 from async_mongo_pool.errors import PoolLoopError
 from tests.pools.subjects import ping, sleep_on_server
+from tests.timing import now
 
 from .subjects import Subject, settled
 
@@ -206,11 +207,10 @@ async def test_the_wait_for_a_connection_counts_against_the_deadline(
     client = await subject.initialize(mongodb_uri, maxPoolSize=1, waitQueueTimeoutMS=20_000)
     busy = asyncio.ensure_future(subject.call(sleep_on_server, client, 1.5))
     await wait_until_async(lambda: subject.pool.snapshot().totals.used == 1)
-    loop = asyncio.get_running_loop()
-    began = loop.time()
+    began = now()
     with pytest.raises(WaitQueueTimeoutError) as raised:
         await subject.run(ping, idempotent=True, deadline=0.5)
-    assert 0.4 < loop.time() - began < 0.9
+    assert 0.4 < now() - began < 0.9
     assert "the deadline leaves no time" in raised.value.__notes__[0]
     await busy
 
